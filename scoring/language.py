@@ -1,0 +1,240 @@
+"""The rule document: a PQL definition as data, read strictly from YAML and written back in one normal form.
+
+Pure: no database, no clock. What each measure means at its edges is told in docs/rule-language.md.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+Scalar = str | bool | Decimal
+Comparator = Literal["at_least", "at_most", "more_than", "less_than", "equals"]
+Test = Literal[
+    "equals",
+    "in",
+    "between",
+    "contains",
+    "starts_with",
+    "exists",
+    "at_least",
+    "at_most",
+    "more_than",
+    "less_than",
+]
+Measure = Literal["count", "users", "days", "sum", "max", "last", "ratio"]
+
+ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
+ANY_SIGNAL = "any"
+CALLS_THAT_ARE_NOT_USE = ("$identify", "$group", "$alias")  # they say who somebody is, not what was done
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A test of one property of an event, or of one trait. A value that is absent fails every test."""
+
+    key: str
+    test: Test
+    # equals, contains, starts_with: a scalar; in: a tuple of scalars; between: two numbers, both included;
+    # exists: True or False (False: the value must be absent); the comparisons: a number.
+    operand: Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a signal's value is measured against in `ratio`: exactly one of the three is set."""
+
+    property: str | None = None  # a numeric property of the same event
+    trait: str | None = None  # a numeric trait of the account
+    by_trait: str | None = None  # a trait of the account, such as `plan`, looked up in `table`
+    table: tuple[tuple[str, Decimal], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A named behaviour: events of these names that pass all filters; optionally with a numeric value.
+
+    The name is not part of it: two signals with the same content are the same signal.
+    """
+
+    events: tuple[str, ...]  # sorted; ANY_EVENT alone means every event of use
+    where: tuple[Filter, ...] = ()  # sorted
+    value: str | None = None  # a numeric property
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Compare a measure of a signal over a window with a threshold; absent compares as false."""
+
+    measure: Measure
+    signal: str
+    within: int | None  # days, today included; None: all that is known
+    comparator: Comparator
+    threshold: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Ever:
+    """The signal was seen at least once up to now."""
+
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinceLast:
+    """Compare the days since the signal was last seen; if it never was, the days since sign-up."""
+
+    signal: str
+    comparator: Comparator
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Compare the days since sign-up."""
+
+    comparator: Comparator
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """Test a trait of the account."""
+
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The account has an Outcome of one of these kinds."""
+
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every one of the conditions holds."""
+
+    of: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """At least one of the conditions holds."""
+
+    of: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold."""
+
+    of: "Condition"
+
+
+Leaf = Measured | Ever | SinceLast | Age | Trait | Converted
+Condition = Leaf | All | Any | Not
+
+
+@dataclass(frozen=True, slots=True)
+class PerUnit:
+    """Points for each full `every` of a measure, up to `most` hundredths (in absolute value)."""
+
+    measure: Measure  # never ratio
+    signal: str
+    within: int | None
+    every: Decimal
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Give or take points, in hundredths. With `per`, that many for each unit: met from one unit on."""
+
+    id: str
+    name: str
+    group: str
+    points: int  # hundredths; negative takes them off; never 0
+    when: Condition | None = None  # None only with `per`
+    per: PerUnit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disqualify:
+    """An anti-PQL: while it is met the account cannot qualify, for the reason that its name says."""
+
+    id: str
+    name: str
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Qualify:
+    """A hand-raiser: while it is met the account is of the named tier at least, whatever its points."""
+
+    id: str
+    name: str
+    tier: str
+    when: Condition
+
+
+Rule = Points | Disqualify | Qualify
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Points rules that share a cap, and the score that they count for."""
+
+    name: str
+    score: Literal["usage", "fit"]
+    cap: int | None  # hundredths
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A corner of the (usage, fit) matrix: both at least so many hundredths."""
+
+    usage: int = 0
+    fit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A tier: entered at `enter`, held while `hold` is met (hold is never above enter)."""
+
+    name: str
+    pql: bool
+    enter: Line
+    hold: Line
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """Where the day of sign-up comes from, besides the first event of use: the earliest known counts."""
+
+    trait: str = "created_at"
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the rule set predicts: outcomes of these kinds, or the first occurrence of a signal."""
+
+    kinds: tuple[str, ...] = ()
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A PQL definition."""
+
+    slug: str
+    name: str
+    motion: str
+    signals: tuple[tuple[str, Signal], ...]  # sorted by name; `any` is built in and not listed
+    groups: tuple[Group, ...]
+    rules: tuple[Rule, ...]  # in the order of the text: caps clip in it
+    tiers: tuple[Tier, ...]  # best first
+    goal: Goal = field(default_factory=Goal)
+    sign_up: SignUp = field(default_factory=SignUp)
+    population: Condition | None = None  # None: every account

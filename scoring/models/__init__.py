@@ -1,0 +1,59 @@
+"""The nouns of the house's upper storey."""
+
+from scoring.models.facts import (
+    Account,
+    EmailLink,
+    Event,
+    Exclusion,
+    GroupLink,
+    Identity,
+    Key,
+    Outcome,
+    Precedence,
+    ProductUser,
+    Source,
+    TraitChange,
+)
+from scoring.models.jobs import Job
+from scoring.models.rules import RuleSet, RuleVersion
+from scoring.models.scores import (
+    SHARDS,
+    Crossed,
+    Lane,
+    Parked,
+    Score,
+    ScoreChange,
+    Status,
+    Touched,
+    shard_of,
+)
+from scoring.models.tiles import Signal, Tile
+
+__all__ = [
+    "SHARDS",
+    "Account",
+    "Crossed",
+    "EmailLink",
+    "Event",
+    "Exclusion",
+    "GroupLink",
+    "Identity",
+    "Job",
+    "Key",
+    "Lane",
+    "Outcome",
+    "Parked",
+    "Precedence",
+    "ProductUser",
+    "RuleSet",
+    "RuleVersion",
+    "Score",
+    "ScoreChange",
+    "Signal",
+    "Source",
+    "Status",
+    "Tile",
+    "Touched",
+    "TraitChange",
+    "shard_of",
+]

@@ -1,0 +1,252 @@
+"""What happened: sources, people, accounts, events, traits, outcomes and exclusions."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from scoring.models.numeric import NumericField
+
+
+class Source(models.Model):
+    """A sender of events, such as the web app or the billing system."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    # Whole days added to each time of an import with --rebase; fixed at the first such import.
+    rebase_days = models.IntegerField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Key(models.Model):
+    """A credential of a source or an integration; only the hash of its secret is kept."""
+
+    class Kind(models.TextChoices):
+        WRITE = "write", "write (public: may send events to one source, reads nothing)"
+        SERVER = "server", "server (secret: may send events and use the REST API)"
+
+    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="keys")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    public_id = models.CharField(max_length=16, unique=True)
+    secret_hash = models.BinaryField(max_length=32)  # SHA-256 of the whole key
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=["write", "server"]), name="key_kind_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} key {self.public_id}… of {self.source}"
+
+
+class Account(models.Model):
+    """A company or workspace; or, for a user without a company, that user's own account.
+
+    The kind says what the account is known by: a `group` call, an e-mail `domain`, a lone `user`, or a
+    `visitor` who never said who they are. Visitors are kept, but never scored: nobody could call them.
+    """
+
+    class Kind(models.TextChoices):
+        GROUP = "group", "named by a group call"
+        DOMAIN = "domain", "known by an e-mail domain"
+        USER = "user", "a user without a company"
+        VISITOR = "visitor", "an anonymous visitor"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    external_id = models.CharField(max_length=512)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            # The second index also serves look-ups by external id alone.
+            models.UniqueConstraint(fields=["external_id", "kind"], name="account_is_named_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class ProductUser(models.Model):
+    """A tracked user of the customer's product: one connected component of identities."""
+
+    home = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="residents")
+    # True once any identity of the component was used as a user id.
+    known = models.BooleanField(default=False)
+    # A merged user points at its survivor and keeps nothing else: a writer that still holds it can follow.
+    merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(merged_into=F("id")), name="user_is_not_merged_into_itself"),
+        ]
+
+    def __str__(self) -> str:
+        return f"user {self.pk}"
+
+
+class Identity(models.Model):
+    """An id by which a sender calls a person: anonymous id, user id or device id, all in one namespace."""
+
+    value = models.CharField(max_length=512, unique=True)
+    user = models.ForeignKey(ProductUser, on_delete=models.PROTECT, related_name="identities")
+    # True once any call used the value as a user id.
+    known = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class GroupLink(models.Model):
+    """The earliest call by which an identity joined an account: decides the home of its user."""
+
+    identity = models.ForeignKey(Identity, on_delete=models.CASCADE, related_name="group_links")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    message_id = models.CharField(max_length=512)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["identity", "account"], name="identity_joins_an_account_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.identity_id} in {self.account_id}"
+
+
+class EmailLink(models.Model):
+    """The earliest call by which an identity gave an e-mail address: a home by domain, and exclusions."""
+
+    identity = models.ForeignKey(Identity, on_delete=models.CASCADE, related_name="email_links")
+    email = models.CharField(max_length=320)  # lower case
+    domain = models.CharField(max_length=255, db_index=True)  # lower case; exclusions by domain
+    at = models.DateTimeField()
+    message_id = models.CharField(max_length=512)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["email", "identity"], name="identity_has_an_email_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Event(models.Model):
+    """One call of a sender, as it came. Partitioned by week of `at`; never changed, but by erasure."""
+
+    id = models.BigIntegerField(primary_key=True)
+    source = models.ForeignKey(Source, on_delete=models.DO_NOTHING, related_name="+")
+    message_id = models.CharField(max_length=512)
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    identity = models.ForeignKey(Identity, on_delete=models.DO_NOTHING, null=True, related_name="+")
+    # The account that the call names; null: it belongs to the home of the identity's user.
+    account = models.ForeignKey(Account, on_delete=models.DO_NOTHING, null=True, related_name="+")
+    name = models.CharField(max_length=512)
+    properties = models.JSONField()
+
+    class Meta:
+        managed = False  # Django cannot make partitioned tables: see the migration
+        db_table = "scoring_event"
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at}"
+
+
+class Precedence(models.IntegerChoices):
+    """Whose word on a trait counts: the greatest wins."""
+
+    ENRICHMENT = 1, "enrichment"
+    EVENT = 2, "event"
+    CRM = 3, "CRM"
+    HUMAN = 4, "human"
+
+
+class TraitChange(models.Model):
+    """A dated statement that a trait of an account, or of an identity's user, has a value."""
+
+    account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="trait_changes")
+    identity = models.ForeignKey(Identity, null=True, on_delete=models.CASCADE, related_name="trait_changes")
+    key = models.CharField(max_length=256)
+    value = models.JSONField(null=True)  # null: the sender took the value back, so the trait is unknown
+    # The value read as a number and as a UTC day, where it is one: the compiler never has to parse text.
+    number = NumericField(null=True)
+    day = models.DateField(null=True)
+    precedence = models.SmallIntegerField(choices=Precedence.choices)
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    source = models.ForeignKey(Source, null=True, on_delete=models.PROTECT, related_name="+")
+    message_id = models.CharField(max_length=512)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(account__isnull=True) ^ Q(identity__isnull=True), name="trait_has_one_subject"
+            ),
+        ]
+        indexes = [
+            # The value of a trait at a moment, in the engine and on the pages.
+            models.Index(fields=["account", "key", "at"], name="trait_of_account"),
+            models.Index(fields=["identity", "key", "at"], name="trait_of_identity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.value}"
+
+
+class Outcome(models.Model):
+    """A conversion: paid, upgraded or won. Facts, wherever they come from."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="outcomes")
+    kind = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    source = models.ForeignKey(Source, null=True, on_delete=models.PROTECT, related_name="+")
+    message_id = models.CharField(max_length=512, unique=True)  # the same outcome counts once
+    amount = models.DecimalField(null=True, blank=True, max_digits=16, decimal_places=2)
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "kind", "at"], name="outcome_of_account")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at}"
+
+
+class Exclusion(models.Model):
+    """Somebody who must not count: an internal user, a test account, a competitor or a bot."""
+
+    class Kind(models.TextChoices):
+        DOMAIN = "domain", "everybody with this e-mail domain, and the account known by it"
+        EMAIL = "email", "the user with this e-mail address"
+        USER = "user", "the user with this id"
+        ACCOUNT = "account", "the account with this id"
+
+    class Why(models.TextChoices):
+        INTERNAL = "internal", "internal"
+        TEST = "test", "test"
+        COMPETITOR = "competitor", "competitor"
+        BOT = "bot", "bot"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    value = models.CharField(max_length=512)
+    why = models.CharField(max_length=10, choices=Why.choices)
+    note = models.TextField(blank=True)
+    starts_on = models.DateField(null=True, blank=True)  # first excluded day; null: since ever
+    ends_on = models.DateField(null=True, blank=True)  # first day that counts again; null: for ever
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "value"], name="exclusion_by_value")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value} ({self.why})"

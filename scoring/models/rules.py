@@ -1,0 +1,48 @@
+"""PQL definitions and their versions."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class RuleSet(models.Model):
+    """A PQL definition with a motion, such as new business or expansion. Its live version scores."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    motion = models.CharField(max_length=64)
+    live_version = models.ForeignKey(
+        "RuleVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RuleVersion(models.Model):
+    """One text of a rule set. A draft may change; once published it never does (a trigger refuses)."""
+
+    rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    text = models.TextField()  # the YAML as its author wrote it
+    document = models.JSONField()  # language.dump of the parsed text
+    digest = models.CharField(max_length=64)
+    note = models.TextField(blank=True)  # why it was published
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    published_at = models.DateTimeField(null=True, blank=True)  # when it was first published
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["rule_set", "number"], name="version_number_is_unique"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_number_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule_set.slug} v{self.number}"

@@ -1,0 +1,59 @@
+"""The daily folds of events: what a rule reads instead of the events themselves."""
+
+from django.db import models
+
+from scoring.models.facts import Account, ProductUser
+from scoring.models.numeric import NumericField
+
+
+class Signal(models.Model):
+    """A named behaviour, known by its content: two rule versions with the same signal share its tiles."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    definition = models.JSONField()  # language.Signal, dumped
+    # From its activation on, ingest folds new events live; the backfill folds those up to `barrier`.
+    activated_at = models.DateTimeField()
+    barrier = models.BigIntegerField()  # the newest event id at activation
+    backfilled_to = models.BigIntegerField(default=0)  # the backfill's cursor: events up to here are folded
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tiles hold all of history."""
+        return self.backfilled_to >= self.barrier
+
+
+class Tile(models.Model):
+    """A partial fold of one signal for one account, user and day. Several rows of one key add up."""
+
+    signal = models.ForeignKey(Signal, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    account = models.ForeignKey(Account, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    user = models.ForeignKey(ProductUser, on_delete=models.DO_NOTHING, related_name="+", null=True)
+    # True where the account is the home of the user, not named by the event: it moves when the home does.
+    inherited = models.BooleanField()
+    day = models.DateField()  # UTC
+    count = models.BigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    # Of the events that carry a numeric value; null where none does.
+    value_sum = NumericField(null=True)
+    value_max = NumericField(null=True)
+    # The newest value, with the limit that its event stated, by (time, message id).
+    value_last = NumericField(null=True)
+    limit_last = NumericField(null=True)
+    value_last_at = models.DateTimeField(null=True)
+    value_last_id = models.CharField(null=True, max_length=512)  # noqa: DJ001 (null like its value)
+
+    class Meta:
+        indexes = [
+            # The engine reads signal by signal: for all accounts, or for a few.
+            models.Index(fields=["signal", "account", "day"], name="tile_of_signal"),
+            # Lead and account pages read all signals of one account.
+            models.Index(fields=["account", "day"], name="tile_of_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.signal_id} of {self.account_id} on {self.day}"
