@@ -1,11 +1,12 @@
-"""The rule document: a PQL definition as data, read strictly from YAML and written back in one normal form.
+"""The rule document: a PQL definition as data.
 
-Pure: no database, no clock. What each measure means at its edges is told in docs/rule-language.md.
+What each measure means at its edges is told in docs/rule-language.md.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 Scalar = str | bool | Decimal
 Comparator = Literal["at_least", "at_most", "more_than", "less_than", "equals"]
@@ -23,6 +24,9 @@ Test = Literal[
 ]
 Measure = Literal["count", "users", "days", "sum", "max", "last", "ratio"]
 
+COMPARATORS: tuple[str, ...] = get_args(Comparator)
+TESTS: tuple[str, ...] = get_args(Test)
+MEASURES: tuple[str, ...] = get_args(Measure)
 ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
 ANY_SIGNAL = "any"
 CALLS_THAT_ARE_NOT_USE = ("$identify", "$group", "$alias")  # they say who somebody is, not what was done
@@ -238,3 +242,34 @@ class Document:
     goal: Goal = field(default_factory=Goal)
     sign_up: SignUp = field(default_factory=SignUp)
     population: Condition | None = None  # None: every account
+
+
+ANYTHING = Signal(events=(ANY_EVENT,))  # what the name `any` stands for
+
+
+def leaves(condition: Condition | None) -> Iterator[Leaf]:
+    """Yield the leaves of a condition from left to right; of None, nothing."""
+    match condition:
+        case None:
+            return
+        case All(of) | Any(of):
+            for part in of:
+                yield from leaves(part)
+        case Not(of):
+            yield from leaves(of)
+        case leaf:
+            yield leaf
+
+
+def conditions_of(document: Document) -> Iterator[Condition]:
+    """Yield the population and the condition of each rule that has one."""
+    if document.population is not None:
+        yield document.population
+    for rule in document.rules:
+        if rule.when is not None:
+            yield rule.when
+
+
+def signals_of(document: Document) -> dict[str, Signal]:
+    """Return all signals that the document reads, by name; always with `any`, which sign-up is taken from."""
+    return {ANY_SIGNAL: ANYTHING, **dict(document.signals)}
