@@ -1,0 +1,214 @@
+"""Leads, what was done with them, and who got them why."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from routing.models.people import AE, Pool
+from scoring.models import Account, RuleSet, RuleVersion
+
+
+class Lane(models.Model):
+    """One row per account: its lock puts everything that happens to the account's leads in one order."""
+
+    account = models.OneToOneField(Account, primary_key=True, on_delete=models.PROTECT, related_name="+")
+
+    def __str__(self) -> str:
+        return f"lane of account {self.account_id}"
+
+
+class Stage(models.TextChoices):
+    """How far a lead has qualified."""
+
+    MQL = "mql", "marketing-qualified"
+    PQL = "pql", "product-qualified"
+    SQL = "sql", "sales-qualified"
+
+
+class State(models.TextChoices):
+    """Where a lead is in its work."""
+
+    UNASSIGNED = "unassigned", "unassigned"
+    ASSIGNED = "assigned", "assigned"
+    SNOOZED = "snoozed", "snoozed"
+    CLOSED = "closed", "closed"
+
+
+class ClosedAs(models.TextChoices):
+    """How a lead ended."""
+
+    WON = "won", "won"
+    LOST = "lost", "lost"
+    DISQUALIFIED = "disqualified", "disqualified"
+    WITHDRAWN = "withdrawn", "withdrawn"
+    RECYCLED = "recycled", "recycled"
+
+
+class Origin(models.TextChoices):
+    """What made the lead."""
+
+    MQL = "mql", "marketing"
+    PQL = "pql", "use of the product"
+    DIRECT = "direct", "entered by hand"
+
+
+class Lead(models.Model):
+    """An account that somebody should talk to, for one motion. Open until it is closed."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="leads")
+    motion = models.CharField(max_length=64)
+    rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="+")  # that opened it
+    version = models.ForeignKey(RuleVersion, on_delete=models.PROTECT, related_name="+")  # that opened it
+    stage = models.CharField(max_length=3, choices=Stage.choices)
+    state = models.CharField(max_length=10, choices=State.choices)
+    closed_as = models.CharField(max_length=12, choices=ClosedAs.choices, blank=True)
+    origin = models.CharField(max_length=6, choices=Origin.choices)
+    opening_tier = models.CharField(max_length=64)
+    tier = models.CharField(max_length=64)  # the best since it opened
+    tier_rank = models.PositiveSmallIntegerField()  # of `tier` in its version; 1 is the best
+    opening = models.JSONField()  # the score's ledger on the day it opened
+    # One entry per rule set of the motion that calls for this lead, the opener first: see leads.reason_of.
+    reasons = models.JSONField(default=list)
+    why = models.JSONField(default=list)  # the account's most active people on the day it opened
+    ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
+    pool = models.ForeignKey(Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
+    unassigned_reason = models.TextField(blank=True)
+    opened_at = models.DateTimeField()
+    assigned_at = models.DateTimeField(null=True, blank=True)  # to the present AE
+    first_touched_at = models.DateTimeField(null=True, blank=True)  # by a person
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    close_reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "motion"],
+                condition=~Q(state="closed"),
+                name="one_open_lead_per_account_and_motion",
+            ),
+            models.CheckConstraint(condition=Q(stage__in=Stage.values), name="lead_stage_is_known"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="lead_state_is_known"),
+            models.CheckConstraint(condition=Q(origin__in=Origin.values), name="lead_origin_is_known"),
+            models.CheckConstraint(
+                condition=(
+                    Q(state="closed", closed_as__in=ClosedAs.values, closed_at__isnull=False)
+                    | (~Q(state="closed") & Q(closed_as="", closed_at__isnull=True))
+                ),
+                name="closed_lead_says_how_and_when",
+            ),
+            # Every open lead has exactly one AE, or a reason why none.
+            models.CheckConstraint(
+                condition=(
+                    (
+                        Q(state="unassigned", ae__isnull=True, assigned_at__isnull=True)
+                        & ~Q(unassigned_reason="")
+                    )
+                    | Q(
+                        state__in=["assigned", "snoozed"],
+                        ae__isnull=False,
+                        assigned_at__isnull=False,
+                        unassigned_reason="",
+                    )
+                    | Q(state="closed")
+                ),
+                name="open_lead_has_an_ae_or_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="snoozed", snoozed_until__isnull=False)
+                | (~Q(state="snoozed") & Q(snoozed_until__isnull=True)),
+                name="snoozed_lead_says_until_when",
+            ),
+            models.CheckConstraint(
+                condition=~Q(stage="sql") | Q(accepted_at__isnull=False), name="sql_was_accepted"
+            ),
+        ]
+        indexes = [
+            # An AE's queue, and its counts.
+            models.Index(fields=["ae", "state", "tier_rank"], name="lead_in_queue"),
+            # How many open leads a member of a pool holds.
+            models.Index(
+                fields=["pool", "ae"], name="lead_held", condition=Q(state__in=["assigned", "snoozed"])
+            ),
+            # Who waits for an AE, in the order in which they get one.
+            models.Index(
+                fields=["tier_rank", "opened_at"], name="lead_waiting", condition=Q(state="unassigned")
+            ),
+            # Whose snooze is over.
+            models.Index(fields=["snoozed_until"], name="lead_snoozed", condition=Q(state="snoozed")),
+        ]
+
+    def __str__(self) -> str:
+        return f"lead {self.pk}: {self.tier}, {self.closed_as or self.state}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still have to work it."""
+        return self.state != State.CLOSED
+
+
+class LeadMove(models.Model):
+    """One thing that happened to a lead. Append-only; the lead's history."""
+
+    lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="moves", db_index=False)
+    at = models.DateTimeField()
+    # Null: the system did it.
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    verb = models.CharField(max_length=16)
+    from_state = models.CharField(max_length=10, blank=True)  # empty: the lead was not there before
+    to_state = models.CharField(max_length=10)
+    from_stage = models.CharField(max_length=3, blank=True)
+    to_stage = models.CharField(max_length=3)
+    ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="+")  # after it
+    note = models.TextField(blank=True)
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["lead", "id"], name="moves_of_lead")]
+
+    def __str__(self) -> str:
+        return f"{self.verb} at {self.at}"
+
+
+class Assignment(models.Model):
+    """One decision who gets a lead, with everything that it was based on: anyone can replay it."""
+
+    class How(models.TextChoices):
+        ROTATION = "rotation", "by turn"
+        SAME_AE = "same_ae", "to the AE who already works the account"
+        BY_HAND = "by_hand", "by hand"
+
+    lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="assignments", db_index=False)
+    # Null: no pool takes such leads.
+    pool = models.ForeignKey(
+        Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments"
+    )
+    # Null: nobody could take it.
+    ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments")
+    how = models.CharField(max_length=8, choices=How.choices)
+    at = models.DateTimeField()
+    # Every candidate with each gate's verdict, weights, credits before and after, and the reason: see leads.
+    decision = models.JSONField()
+    released_at = models.DateTimeField(null=True, blank=True)  # the lead left this AE, or was closed
+    refunded = models.BooleanField(default=False)  # the turn was given back
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(refunded=False) | Q(how="rotation", ae__isnull=False, released_at__isnull=False),
+                name="only_a_turn_taken_is_refunded",
+            ),
+            # A lead is with one AE at a time.
+            models.UniqueConstraint(
+                fields=["lead"],
+                condition=Q(ae__isnull=False, released_at__isnull=True),
+                name="one_standing_assignment_per_lead",
+            ),
+        ]
+        indexes = [models.Index(fields=["lead", "id"], name="assignments_of_lead")]
+
+    def __str__(self) -> str:
+        return f"lead {self.lead_id} to AE {self.ae_id} ({self.how})"
