@@ -1,0 +1,143 @@
+"""What a document needs to know of an account, each thing once: the first stage of the compiler."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from scoring.language import (
+    ANY_SIGNAL,
+    Condition,
+    Converted,
+    Disqualify,
+    Document,
+    Leaf,
+    Limit,
+    Measured,
+    PerUnit,
+    Points,
+    Qualify,
+    Signal,
+    SinceLast,
+    Trait,
+    leaves,
+    signals_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One signal as the document reads it: these measures over these windows, in one pass over its tiles."""
+
+    name: str
+    signal: Signal
+    measures: tuple[tuple[str, int | None], ...]  # (measure, window), each once, sorted
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """The distinct windows, all of history last."""
+        return tuple(sorted({window for _, window in self.measures}, key=lambda w: (w is None, w or 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A document with everything that it reads laid out: signals, traits, kinds of outcome, and leaves."""
+
+    document: Document
+    folds: tuple[Fold, ...]
+    traits: tuple[str, ...]
+    outcomes: tuple[tuple[str, ...], ...]
+    leaves: tuple[Leaf, ...]  # distinct, in the order of the text
+
+
+def plan(document: Document) -> Plan:
+    """Return the plan of a document; the same plan serves one account, all of them, and history."""
+    found = dict.fromkeys(leaf for condition in _conditions(document) for leaf in leaves(condition))
+    return Plan(
+        document=document,
+        folds=_folds(document, tuple(found)),
+        traits=tuple(sorted(set(_traits(document, tuple(found))))),
+        outcomes=tuple(sorted(set(_outcomes(document, tuple(found))))),
+        leaves=tuple(found),
+    )
+
+
+def for_users(document: Document) -> Document:
+    """Return the part of a document that makes sense for one user: usage points from what one person did."""
+    usage = {group.name for group in document.groups if group.score == "usage"}
+    rules = tuple(
+        rule
+        for rule in document.rules
+        if isinstance(rule, Points) and rule.group in usage and _is_personal(rule)
+    )
+    return replace(document, rules=rules, population=None)
+
+
+def _is_personal(rule: Points) -> bool:
+    measured: list[Leaf | PerUnit] = [*leaves(rule.when), *([rule.per] if rule.per else [])]
+    return all(isinstance(part, Measured | PerUnit) and part.measure != "users" for part in measured)
+
+
+def _conditions(document: Document) -> Iterator[Condition]:
+    if document.population is not None:
+        yield document.population
+    for rule in document.rules:
+        if rule.when is not None:
+            yield rule.when
+
+
+def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, str, int | None]]:
+    """Yield (signal, measure, window) of everything that is read from tiles."""
+    yield ANY_SIGNAL, "first_day", None  # sign-up
+    if document.sign_up.signal:
+        yield document.sign_up.signal, "first_day", None
+    if document.goal.signal:
+        yield document.goal.signal, "first_day", None
+    for leaf in found:
+        match leaf:
+            case Measured():
+                yield leaf.signal, leaf.measure, leaf.within
+            case SinceLast():
+                yield leaf.signal, "last_day", None
+            case _ if hasattr(leaf, "signal"):  # Ever
+                yield leaf.signal, "last_day", None
+    for rule in document.rules:
+        if isinstance(rule, Points) and rule.per is not None:
+            yield rule.per.signal, rule.per.measure, rule.per.within
+
+
+def _folds(document: Document, found: tuple[Leaf, ...]) -> tuple[Fold, ...]:
+    signals = signals_of(document)
+    needs: dict[str, set[tuple[str, int | None]]] = {}
+    for name, measure, window in _measured(document, found):
+        needs.setdefault(name, set()).add((measure, window))
+    return tuple(
+        Fold(name, signals[name], tuple(sorted(needs[name], key=lambda m: (m[0], m[1] or 0, m[1] is None))))
+        for name in sorted(needs)
+    )
+
+
+def _limit_traits(limit: Limit | None) -> Iterator[str]:
+    if limit and (trait := limit.trait or limit.by_trait):
+        yield trait
+
+
+def _traits(document: Document, found: tuple[Leaf, ...]) -> Iterator[str]:
+    yield document.sign_up.trait
+    signals = signals_of(document)
+    for leaf in found:
+        if isinstance(leaf, Trait):
+            yield leaf.filter.key
+        elif isinstance(leaf, Measured) and leaf.measure == "ratio":
+            yield from _limit_traits(signals[leaf.signal].limit)
+
+
+def _outcomes(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, ...]]:
+    if document.goal.kinds:
+        yield document.goal.kinds
+    yield from (leaf.kinds for leaf in found if isinstance(leaf, Converted))
+
+
+def verdicts(document: Document) -> tuple[tuple[int, Disqualify | Qualify], ...]:
+    """Return the rules that disqualify or qualify, each with its place among all rules."""
+    return tuple(
+        (i, rule) for i, rule in enumerate(document.rules) if isinstance(rule, Disqualify | Qualify)
+    )
