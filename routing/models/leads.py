@@ -101,10 +101,7 @@ class Lead(models.Model):
             # Every open lead has exactly one AE, or a reason why none.
             models.CheckConstraint(
                 condition=(
-                    (
-                        Q(state="unassigned", ae__isnull=True, assigned_at__isnull=True)
-                        & ~Q(unassigned_reason="")
-                    )
+                    (Q(state="unassigned", ae__isnull=True, assigned_at__isnull=True) & ~Q(unassigned_reason=""))
                     | Q(
                         state__in=["assigned", "snoozed"],
                         ae__isnull=False,
@@ -120,21 +117,15 @@ class Lead(models.Model):
                 | (~Q(state="snoozed") & Q(snoozed_until__isnull=True)),
                 name="snoozed_lead_says_until_when",
             ),
-            models.CheckConstraint(
-                condition=~Q(stage="sql") | Q(accepted_at__isnull=False), name="sql_was_accepted"
-            ),
+            models.CheckConstraint(condition=~Q(stage="sql") | Q(accepted_at__isnull=False), name="sql_was_accepted"),
         ]
         indexes = [
             # An AE's queue, and its counts.
             models.Index(fields=["ae", "state", "tier_rank"], name="lead_in_queue"),
             # How many open leads a member of a pool holds.
-            models.Index(
-                fields=["pool", "ae"], name="lead_held", condition=Q(state__in=["assigned", "snoozed"])
-            ),
+            models.Index(fields=["pool", "ae"], name="lead_held", condition=Q(state__in=["assigned", "snoozed"])),
             # Who waits for an AE, in the order in which they get one.
-            models.Index(
-                fields=["tier_rank", "opened_at"], name="lead_waiting", condition=Q(state="unassigned")
-            ),
+            models.Index(fields=["tier_rank", "opened_at"], name="lead_waiting", condition=Q(state="unassigned")),
             # Whose snooze is over.
             models.Index(fields=["snoozed_until"], name="lead_snoozed", condition=Q(state="snoozed")),
         ]
@@ -154,9 +145,7 @@ class LeadMove(models.Model):
     lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="moves", db_index=False)
     at = models.DateTimeField()
     # Null: the system did it.
-    by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     verb = models.CharField(max_length=16)
     from_state = models.CharField(max_length=10, blank=True)  # empty: the lead was not there before
     to_state = models.CharField(max_length=10)
@@ -183,9 +172,7 @@ class Assignment(models.Model):
 
     lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     # Null: no pool takes such leads.
-    pool = models.ForeignKey(
-        Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments"
-    )
+    pool = models.ForeignKey(Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments")
     # Null: nobody could take it.
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments")
     how = models.CharField(max_length=8, choices=How.choices)

@@ -36,9 +36,7 @@ class Pool(models.Model):
     # Takes the leads that no other pool takes.
     is_default = models.BooleanField(default=False)
     # The rule set whose leads come here; null: none of its own.
-    rule_set = models.OneToOneField(
-        RuleSet, null=True, blank=True, on_delete=models.SET_NULL, related_name="pool"
-    )
+    rule_set = models.OneToOneField(RuleSet, null=True, blank=True, on_delete=models.SET_NULL, related_name="pool")
     created_at = models.DateTimeField()
 
     class Meta:
@@ -69,9 +67,7 @@ class Membership(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["pool", "ae"], name="ae_is_in_a_pool_once"),
-            models.CheckConstraint(
-                condition=Q(weight__gte=1, weight__lte=1000), name="weight_is_from_1_to_1000"
-            ),
+            models.CheckConstraint(condition=Q(weight__gte=1, weight__lte=1000), name="weight_is_from_1_to_1000"),
         ]
 
     def __str__(self) -> str:
