@@ -1,0 +1,1 @@
+"""LISTENS AND SHOWS: the shell of the system and its doors."""

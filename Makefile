@@ -1,0 +1,56 @@
+# The commands of the house. Everything is made in .venv and DATA_DIR; nothing is installed outside this directory.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PYTEST_WORKERS ?= 2
+BENCH ?=
+
+# The environment is made anew only when the requirements change.
+RUNTIME := $(VENV)/.runtime-$(shell cksum < requirements.txt | tr -d ' ')
+TOOLS := $(VENV)/.tools-$(shell cat requirements.txt requirements-dev.txt | cksum | tr -d ' ')
+
+# What the caller may say: make demo PORT=8001 DATA_DIR=/somewhere
+ifdef PORT
+export PORT
+endif
+ifdef DATA_DIR
+export DATA_DIR
+endif
+
+.PHONY: help demo up test check bench
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## Start everything with a made-up company to look at (PORT=8000, DATA_DIR=.data)
+	@$(RUN) manage.py serve --demo
+
+up: $(RUNTIME) ## Start everything empty, for data of your own
+	@$(RUN) manage.py serve
+
+test: $(TOOLS) ## Run the tests on a PostgreSQL and a Redis of their own (ARGS="-k lead")
+	@$(RUN) -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+check: $(TOOLS) ## Lint, types, missing migrations, settings of a deployment
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@SECRET_KEY=check $(RUN) -m mypy
+	@SECRET_KEY=check $(RUN) manage.py makemigrations --check --dry-run
+	@HTTPS=1 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		$(RUN) manage.py check --deploy --fail-level WARNING
+
+bench: $(RUNTIME) ## Measure ingest, scoring and latency on this machine (BENCH="latency")
+	@$(RUN) -m bench $(BENCH)
+
+$(RUNTIME): requirements.txt
+	@echo "Installing into $(VENV); this takes a minute the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements.txt
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+$(TOOLS): $(RUNTIME) requirements-dev.txt
+	@echo "Installing the developers' tools into $(VENV)."
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@rm -f $(VENV)/.tools-* && touch $@

@@ -1,0 +1,90 @@
+"""What every test stands on: one PostgreSQL and one Redis for the session, shared by all of xdist's workers."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import django
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from pqlapp import local
+
+SERVERS = pytest.StashKey[ExitStack]()
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis_settings.register_profile("dev", deadline=None)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers in the controller, hand their addresses to the workers, then set Django up."""
+    config.addinivalue_line("markers", "browser: drives a real Chromium")
+    if not hasattr(config, "workerinput") and not config.option.help:
+        _start_servers(config)
+    _give_each_worker_its_redis()
+    os.environ.setdefault("SECRET_KEY", "only-for-the-tests")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pqlapp.settings")
+    django.setup()
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
+
+
+def _start_servers(config: pytest.Config) -> None:
+    if len(local.given()) == 2:
+        return
+    stack = config.stash[SERVERS] = ExitStack()
+    directory = Path(tempfile.mkdtemp(prefix="pql-tests-"))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    servers = stack.enter_context(local.use(directory, durable=False, mortal=True))
+    os.environ.update(servers.urls())
+
+
+def _give_each_worker_its_redis() -> None:
+    """Let each worker ring in a database of its own: gw0 in 1, gw1 in 2, and so on."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and "REDIS_URL" in os.environ:
+        address = os.environ["REDIS_URL"].rpartition("/")[0]
+        os.environ["REDIS_URL"] = f"{address}/{int(worker.removeprefix('gw')) + 1}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers with the session that started them."""
+    if SERVERS in config.stash:
+        config.stash[SERVERS].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the browser tests; without Chromium skip them by name, or fail where CI requires them."""
+    browser = [item for item in items if "browser" in item.path.parent.parts]
+    for item in browser:
+        item.add_marker(pytest.mark.browser)
+    if not browser or CHROMIUM:
+        return
+    if os.environ.get("REQUIRE_BROWSER"):
+        raise pytest.UsageError("REQUIRE_BROWSER is set and there is no Chromium on PATH.")
+    for item in browser:
+        item.add_marker(pytest.mark.skip(reason="no Chromium on PATH (Debian: apt-get install chromium)"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of the browser for Playwright's `executable_path`."""
+    assert CHROMIUM, "browser tests live in tests/browser, where they are skipped without Chromium"
+    return CHROMIUM
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Return a waiter for something that another process does: polls a condition up to a deadline."""
+
+    def wait(condition: Callable[[], object], *, within: float = 20.0, what: str = "the condition") -> None:
+        assert local.wait_until(lambda: bool(condition()), within=within), f"{what} did not come true in {within} s"
+
+    return wait
