@@ -64,9 +64,7 @@ def for_users(document: Document) -> Document:
     """Return the part of a document that makes sense for one user: usage points from what one person did."""
     usage = {group.name for group in document.groups if group.score == "usage"}
     rules = tuple(
-        rule
-        for rule in document.rules
-        if isinstance(rule, Points) and rule.group in usage and _is_personal(rule)
+        rule for rule in document.rules if isinstance(rule, Points) and rule.group in usage and _is_personal(rule)
     )
     return replace(document, rules=rules, population=None)
 
@@ -138,6 +136,4 @@ def _outcomes(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str
 
 def verdicts(document: Document) -> tuple[tuple[int, Disqualify | Qualify], ...]:
     """Return the rules that disqualify or qualify, each with its place among all rules."""
-    return tuple(
-        (i, rule) for i, rule in enumerate(document.rules) if isinstance(rule, Disqualify | Qualify)
-    )
+    return tuple((i, rule) for i, rule in enumerate(document.rules) if isinstance(rule, Disqualify | Qualify))

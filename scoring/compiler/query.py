@@ -1,4 +1,4 @@
-"""SQL text with its values apart: no value is ever pasted into a statement."""
+"""A statement with its values beside it: no value is ever pasted into SQL. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,24 +6,25 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement with `%(name)s` placeholders, and the values that the compiler already knows."""
+    """SQL with named placeholders (`%(p1)s`), and the values they stand for."""
 
     sql: str
     params: Mapping[str, object] = field(default_factory=dict)
 
 
 class Binder:
-    """Mints a placeholder for each value and collects the values; equal values share a placeholder."""
+    """Mints placeholders and collects their values. Binders of one statement need different prefixes."""
 
     def __init__(self, prefix: str = "p") -> None:
         self.prefix = prefix
         self.params: dict[str, object] = {}
-        self._names: dict[tuple[str, str, str], str] = {}
 
-    def bind(self, value: object, cast: str) -> str:
-        """Return a placeholder for the value, cast to a PostgreSQL type such as `numeric` or `text[]`."""
-        key = (type(value).__name__, repr(value), cast)
-        if key not in self._names:
-            self._names[key] = f"{self.prefix}{len(self._names)}"
-            self.params[self._names[key]] = value
-        return f"%({self._names[key]})s::{cast}"
+    def bind(self, value: object, kind: str) -> str:
+        """Return the SQL of the value, cast to the PostgreSQL type `kind`, such as `%(p1)s::bigint`."""
+        name = f"{self.prefix}{len(self.params) + 1}"
+        self.params[name] = value
+        return f"%({name})s::{kind}"
+
+    def query(self, sql: str) -> Query:
+        """Return the finished statement with all values collected so far."""
+        return Query(sql, dict(self.params))

@@ -279,9 +279,7 @@ class _Parser:
         if events and ANY_EVENT in events and len(events) > 1:
             self.fault((*path, "event"), f"{ANY_EVENT!r} means every event; it stands alone")
         where = fields.get("where", [])
-        tests = [
-            self.property_test(v, p) for v, p in (self.items(where, (*path, "where"), 20) if where else [])
-        ]
+        tests = [self.property_test(v, p) for v, p in (self.items(where, (*path, "where"), 20) if where else [])]
         number = self.string(fields["value"], (*path, "value")) if "value" in fields else None
         limit = self.limit(fields["limit"], (*path, "limit")) if "limit" in fields else None
         if limit and "value" not in fields:
@@ -395,11 +393,7 @@ class _Parser:
             "trait": self.trait,
             "outcome": self.converted,
         }
-        return (
-            readers[kind](fields, path)
-            if kind in readers
-            else self.measured(fields, path, cast(Measure, kind))
-        )
+        return readers[kind](fields, path) if kind in readers else self.measured(fields, path, cast(Measure, kind))
 
     def compared(self, fields: Mapping, path: Path) -> tuple[Comparator, Decimal] | None:
         """The one comparator of a leaf, with its threshold."""
@@ -527,9 +521,7 @@ class _Parser:
             self.fault((*path, "when"), "a rule that qualifies needs a window (`within`), so that it lapses")
         return None if when is None or tier is None else Qualify(id, name, tier, when)
 
-    def points_rule(
-        self, fields: Mapping, path: Path, id: str, name: str, when: Condition | None
-    ) -> Rule | None:
+    def points_rule(self, fields: Mapping, path: Path, id: str, name: str, when: Condition | None) -> Rule | None:
         points = self.points(fields["points"], (*path, "points"))
         if points == 0:
             self.fault((*path, "points"), "must not be 0")

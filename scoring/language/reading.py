@@ -88,9 +88,7 @@ def read(text: str) -> Text:
 
 def _syntax_fault(error: Exception) -> Fault:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or (
-        "nested too deep" if isinstance(error, RecursionError) else error
-    )
+    problem = getattr(error, "problem", None) or ("nested too deep" if isinstance(error, RecursionError) else error)
     return Fault("", f"not valid YAML: {problem}", mark.line + 1 if mark else None)
 
 

@@ -1,0 +1,524 @@
+"""From a plan to one set-based statement: the second stage of the compiler.
+
+The statement grows in layers, each a list of named columns over the layer below: what was `read` from tiles, traits
+and outcomes; the conditions `tested` on it; the rules `met`; the groups `summed`; the `scored` sides; the verdict.
+Two bindings share all of it: a relation of (account, day) pairs, and one constant day, which PostgreSQL plans better.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+
+from scoring.compiler.filters import COMPARISONS, passes
+from scoring.compiler.plan import Fold, Plan, verdicts
+from scoring.compiler.query import Binder, Query
+from scoring.language import (
+    ANY_SIGNAL,
+    Age,
+    All,
+    Any,
+    Condition,
+    Converted,
+    Disqualify,
+    Ever,
+    Leaf,
+    Limit,
+    Measured,
+    Not,
+    PerUnit,
+    Points,
+    Qualify,
+    SinceLast,
+    Trait,
+    signals_of,
+)
+
+UTC_DAY = "(({column}) AT TIME ZONE 'UTC')::date"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where the subjects come from, and so how the statement refers to the day."""
+
+    constant: bool  # one day for all: params `as_of` (date) and, unless all_accounts, `accounts` (bigint[])
+    all_accounts: bool = False  # every account but visitors
+    by_user: bool = False  # the subjects are the users of the accounts
+    detail: bool = True  # also what a ledger shows, and recheck_on
+
+    @property
+    def day(self) -> str:
+        """The day of the judgement, inside a tile's fold."""
+        return "%(as_of)s::date" if self.constant else "p.as_of"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that name a subject, without the day."""
+        return ("account_id", "user_id") if self.by_user else ("account_id",)
+
+
+PAIRS = Binding(constant=False)  # params `accounts` (bigint[]) and `days` (date[]), of one length
+FEW = Binding(constant=True)
+EVERYONE = Binding(constant=True, all_accounts=True)
+USERS = Binding(constant=True, by_user=True)
+
+
+def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int]) -> Query:
+    """Return the statement that judges; `signal_ids` gives the stored id of each signal by its name.
+
+    A row of the answer has: the subject's keys; as_of; usage, fit (hundredths); status, why (text); tier (index or
+    null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on, sign_up; and with
+    `detail` recheck_on, observed (jsonb list by leaf, then by `per`), seen (date[]: first and last of each).
+    """
+    return _Writer(plan, binding, signal_ids).query()
+
+
+@dataclass
+class _Writer:
+    """Writes one statement; each method returns a piece of SQL."""
+
+    plan: Plan
+    binding: Binding
+    signal_ids: Mapping[str, int]
+    binder: Binder = field(default_factory=Binder)
+
+    def __post_init__(self) -> None:
+        document = self.plan.document
+        self.pers = tuple(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)
+        self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
+        self.folds = {fold.name: i for i, fold in enumerate(self.plan.folds)}
+        self.leaf_number = {leaf: i for i, leaf in enumerate(self.plan.leaves)}
+
+    def query(self) -> Query:
+        """Put the layers on each other."""
+        ctes = [self.pairs(), EXCLUDED_USER, EXCLUDED_ACCOUNT, *map(self.fold, self.plan.folds)]
+        ctes += [self.trait(i, key) for i, key in enumerate(self.plan.traits)]
+        ctes += [self.outcomes(), self.exclusions()] + ([self.traits_ahead()] if self.binding.detail else [])
+        layers = [self.read(), self.tested(), self.met(), self.summed(), self.scored()]
+        source = reduce(lambda below, layer: f"(SELECT {layer} FROM {below} OFFSET 0) AS s", layers[1:], layers[0])
+        sql = f"WITH {', '.join(ctes)} SELECT {self.verdict()} FROM {source}"
+        return Query(sql, self.binder.params)
+
+    # -- subjects -------------------------------------------------------------------------------------
+
+    def pairs(self) -> str:
+        if self.binding.by_user:
+            return (
+                f"pairs AS (SELECT DISTINCT account_id, user_id, {self.binding.day} AS as_of FROM scoring_tile"
+                f" WHERE account_id = ANY(%(accounts)s::bigint[]) AND user_id IS NOT NULL)"
+            )
+        if not self.binding.constant:
+            return "pairs AS (SELECT * FROM unnest(%(accounts)s::bigint[], %(days)s::date[]) AS p(account_id, as_of))"
+        few = "" if self.binding.all_accounts else " AND id = ANY(%(accounts)s::bigint[])"
+        return (
+            f"pairs AS (SELECT id AS account_id, {self.binding.day} AS as_of FROM scoring_account"
+            f" WHERE kind <> 'visitor'{few})"
+        )
+
+    def rows(self, table: str, alias: str) -> str:
+        """FROM and WHERE of a table's rows for the subjects' accounts."""
+        if not self.binding.constant:
+            return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
+        if self.binding.all_accounts:
+            return f"FROM {table} {alias} WHERE true"
+        return f"FROM {table} {alias} WHERE {alias}.account_id = ANY(%(accounts)s::bigint[])"
+
+    def grouping(self, alias: str, keys: Iterable[str]) -> str:
+        columns = [f"{alias}.{key}" for key in keys]
+        return ", ".join(columns if self.binding.constant else [*columns, "p.as_of"])
+
+    def joined(self, name: str, keys: Iterable[str]) -> str:
+        """LEFT JOIN of a CTE to the pairs."""
+        on = [f"{name}.{key} = p.{key}" for key in keys]
+        if not self.binding.constant:
+            on.append(f"{name}.as_of = p.as_of")
+        return f" LEFT JOIN {name} ON {' AND '.join(on)}"
+
+    # -- what is read ---------------------------------------------------------------------------------
+
+    def window(self, within: int | None) -> str:
+        day = self.binding.day
+        return f"t.day <= {day}" if within is None else f"t.day > {day} - {within} AND t.day <= {day}"
+
+    def fold(self, fold: Fold) -> str:
+        """One pass over a signal's tiles: a column for each measure and window."""
+        i = self.folds[fold.name]
+        columns = [self.grouping("t", self.binding.keys)]
+        for j, (measure, within) in enumerate(fold.measures):
+            columns.append(f"{self.measure(measure, self.window(within))} AS m{i}_{j}")
+            if measure in ("last", "ratio"):
+                columns.append(f"{_newest('t.limit_last', self.window(within))} AS l{i}_{j}")
+        if self.binding.detail:
+            columns += self.evidence(i, fold)
+        users = any(measure == "users" for measure, _ in fold.measures)
+        rows = self.rows("scoring_tile", "t")
+        if users:
+            rows = rows.replace(" WHERE ", " LEFT JOIN scoring_productuser u ON u.id = t.user_id WHERE ", 1)
+        signal = self.binder.bind(self.signal_ids[fold.name], "bigint")
+        day = self.binding.day
+        return (
+            f"f{i} AS (SELECT {', '.join(columns)} {rows} AND t.signal_id = {signal}"
+            f" AND NOT EXISTS (SELECT FROM excluded_user x WHERE x.user_id = t.user_id AND {_covers('x', day)})"
+            f" GROUP BY {self.grouping('t', self.binding.keys)})"
+        )
+
+    def measure(self, measure: str, window: str) -> str:
+        chosen = f"FILTER (WHERE {window})"
+        match measure:
+            case "count":
+                return f"coalesce(sum(t.count) {chosen}, 0)"
+            case "users":
+                return f"count(DISTINCT t.user_id) FILTER (WHERE {window} AND u.known)"
+            case "days":
+                return f"count(DISTINCT t.day) {chosen}"
+            case "sum" | "max":
+                return f"{measure}(t.value_{measure}) {chosen}"
+            case "first_day":
+                return f"min(t.day) {chosen}"
+            case "last_day":
+                return f"max(t.day) {chosen}"
+            case _:  # last, ratio
+                return _newest("t.value_last", window)
+
+    def evidence(self, i: int, fold: Fold) -> Iterator[str]:
+        """First and last day within each window, and the first day on which a tile enters or leaves one."""
+        changes = [f"min(t.day) FILTER (WHERE t.day > {self.binding.day})"]
+        for w, within in enumerate(fold.windows):
+            window = self.window(within)
+            yield f"min(t.day) FILTER (WHERE {window}) AS a{i}_{w}"
+            yield f"max(t.day) FILTER (WHERE {window}) AS z{i}_{w}"
+            if within is not None:
+                changes.append(f"min(t.day) FILTER (WHERE {window}) + {within}")
+        yield f"LEAST({', '.join(changes)}) AS n{i}"
+
+    def trait(self, i: int, key: str) -> str:
+        """The value of a trait at the end of the day."""
+        keys = self.grouping("c", ["account_id"])
+        return (
+            f"t{i} AS (SELECT DISTINCT ON ({keys}) {keys}, c.value, c.number, c.day"
+            f" {self.rows('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
+            f" AND {UTC_DAY.format(column='c.at')} <= {self.binding.day}"
+            f' ORDER BY {keys}, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC)'
+        )
+
+    def traits_ahead(self) -> str:
+        keys = self.grouping("c", ["account_id"])
+        day = UTC_DAY.format(column="c.at")
+        read = self.binder.bind(list(self.plan.traits), "text[]")
+        return (
+            f"traits_ahead AS (SELECT {keys}, min({day}) AS n {self.rows('scoring_traitchange', 'c')}"
+            f" AND c.key = ANY({read}) AND {day} > {self.binding.day} GROUP BY {keys})"
+        )
+
+    def outcomes(self) -> str:
+        keys = self.grouping("o", ["account_id"])
+        day = UTC_DAY.format(column="o.at")
+        columns = [f"min({day}) FILTER (WHERE {day} > {self.binding.day}) AS n"]
+        for k, kinds in enumerate(self.plan.outcomes):
+            chosen = f"o.kind = ANY({self.binder.bind(list(kinds), 'text[]')}) AND {day} <= {self.binding.day}"
+            columns.append(f"min({day}) FILTER (WHERE {chosen}) AS o{k}")
+        rows = self.rows("scoring_outcome", "o")
+        return f"outcomes AS (SELECT {keys}, {', '.join(columns)} {rows} GROUP BY {keys})"
+
+    def exclusions(self) -> str:
+        keys = self.grouping("x", ["account_id"])
+        return (
+            f"exclusions AS (SELECT {keys}, min(x.why) AS why {self.rows('excluded_account', 'x')}"
+            f" AND {_covers('x', self.binding.day)} GROUP BY {keys})"
+        )
+
+    def read(self) -> str:
+        """The first layer: every column that was read, side by side."""
+        columns = [f"p.{key}" for key in self.binding.keys] + ["p.as_of", "exclusions.why AS excluded_why"]
+        joins = ""
+        for i, fold in enumerate(self.plan.folds):
+            columns += self.read_fold(i, fold)
+            joins += self.joined(f"f{i}", self.binding.keys)
+        for i in range(len(self.plan.traits)):
+            columns += [f"t{i}.value AS tv{i}", f"t{i}.number AS tn{i}"]
+            joins += self.joined(f"t{i}", ["account_id"])
+        columns += [f"outcomes.o{k}" for k in range(len(self.plan.outcomes))]
+        columns.append(f"{self.sign_up()} AS sign_up")
+        joins += self.joined("outcomes", ["account_id"]) + self.joined("exclusions", ["account_id"])
+        if self.binding.detail:
+            joins += self.joined("traits_ahead", ["account_id"])
+            columns.append(f"{self.read_ahead()} AS ahead")
+        return f"(SELECT {', '.join(columns)} FROM pairs p{joins} OFFSET 0) AS s"
+
+    def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
+        for j, (measure, _) in enumerate(fold.measures):
+            absent = measure not in ("count", "users", "days")
+            yield f"f{i}.m{i}_{j}" if absent else f"coalesce(f{i}.m{i}_{j}, 0) AS m{i}_{j}"
+            if measure in ("last", "ratio"):
+                yield f"f{i}.l{i}_{j}"
+        if self.binding.detail:
+            for w in range(len(fold.windows)):
+                yield f"f{i}.a{i}_{w}, f{i}.z{i}_{w}"
+
+    def read_ahead(self) -> str:
+        """The first day on which something known now enters or leaves what is read."""
+        created = f"t{self.plan.traits.index(self.plan.document.sign_up.trait)}.day"
+        exclusions = (
+            "(SELECT min(d) FROM scoring_exclusion x, unnest(ARRAY[x.starts_on, x.ends_on]) AS d WHERE d > p.as_of)"
+        )
+        days = [f"f{i}.n{i}" for i in range(len(self.plan.folds))]
+        days += ["outcomes.n", "traits_ahead.n", f"CASE WHEN {created} > p.as_of THEN {created} END", exclusions]
+        return f"LEAST({', '.join(days)})"
+
+    def sign_up(self) -> str:
+        created = f"t{self.plan.traits.index(self.plan.document.sign_up.trait)}.day"
+        days = [f"CASE WHEN {created} <= p.as_of THEN {created} END", self.column(ANY_SIGNAL, "first_day", None, "f")]
+        if signal := self.plan.document.sign_up.signal:
+            days.append(self.column(signal, "first_day", None, "f"))
+        return f"LEAST({', '.join(days)})"
+
+    def column(self, signal: str, measure: str, within: int | None, table: str = "") -> str:
+        """The name of a measure's column."""
+        i = self.folds[signal]
+        j = self.plan.folds[i].measures.index((measure, within))
+        return f"{table}{i}.m{i}_{j}" if table else f"m{i}_{j}"
+
+    # -- what is concluded ----------------------------------------------------------------------------
+
+    def tested(self) -> str:
+        """The second layer: each leaf as a boolean that is never null."""
+        leaves = [f"coalesce({self.leaf(leaf)}, false) AS c{i}" for i, leaf in enumerate(self.plan.leaves)]
+        return ", ".join(["s.*", *leaves])
+
+    def leaf(self, leaf: Leaf) -> str:
+        match leaf:
+            case Measured(measure="ratio"):
+                value, limit = self.ratio(leaf)
+                threshold = self.binder.bind(leaf.threshold, "numeric")
+                return f"({limit} > 0 AND {value} {COMPARISONS[leaf.comparator]} {threshold} * {limit})"
+            case Measured():
+                threshold = self.binder.bind(leaf.threshold, "numeric")
+                value = self.column(leaf.signal, leaf.measure, leaf.within)
+                return f"{value} {COMPARISONS[leaf.comparator]} {threshold}"
+            case Ever(signal):
+                return f"{self.column(signal, 'last_day', None)} IS NOT NULL"
+            case SinceLast() | Age():
+                return f"as_of - {self.base(leaf)} {COMPARISONS[leaf.comparator]} {leaf.threshold}"
+            case Trait(test):
+                return passes(test, f"tv{self.plan.traits.index(test.key)}", self.binder)
+            case Converted(kinds):
+                return f"o{self.plan.outcomes.index(kinds)} IS NOT NULL"
+
+    def base(self, leaf: SinceLast | Age) -> str:
+        """The day from which a number of days is counted."""
+        if isinstance(leaf, Age):
+            return "sign_up"
+        return f"coalesce({self.column(leaf.signal, 'last_day', None)}, sign_up)"
+
+    def ratio(self, leaf: Measured) -> tuple[str, str]:
+        """The value and the limit that it is measured against."""
+        value = self.column(leaf.signal, "ratio", leaf.within)
+        limit = self.limits[leaf.signal]
+        return value, self.limit(limit, "l" + value[1:]) if limit else "NULL::numeric"
+
+    def limit(self, limit: Limit, of_event: str) -> str:
+        if limit.property is not None:
+            return of_event
+        if limit.trait is not None:
+            return f"tn{self.plan.traits.index(limit.trait)}"
+        text = f"tv{self.plan.traits.index(limit.by_trait or '')} #>> '{{}}'"
+        cases = (
+            f"WHEN {self.binder.bind(name, 'text')} THEN {self.binder.bind(most, 'numeric')}"
+            for name, most in limit.table
+        )
+        return f"CASE {text} {' '.join(cases)} END"
+
+    def condition(self, condition: Condition | None) -> str:
+        match condition:
+            case None:
+                return "true"
+            case All(of):
+                return f"({' AND '.join(map(self.condition, of))})"
+            case Any(of):
+                return f"({' OR '.join(map(self.condition, of))})"
+            case Not(of):
+                return f"NOT {self.condition(of)}"
+            case leaf:
+                return f"c{self.leaf_number[leaf]}"
+
+    def met(self) -> str:
+        """The third layer: each rule met or not, with its points before clipping."""
+        columns = ["s.*", f"{self.condition(self.plan.document.population)} AS inside"]
+        for i, rule in enumerate(self.plan.document.rules):
+            condition = self.condition(rule.when)
+            if isinstance(rule, Points) and rule.per:
+                condition += f" AND {self.units(rule.per)} >= 1"
+            columns.append(f"coalesce({condition}, false) AS r{i}")
+        return ", ".join(columns)
+
+    def units(self, per: PerUnit) -> str:
+        """Full units of a measure. div() is exact where a division would round."""
+        value = self.column(per.signal, per.measure, per.within)
+        return f"div({value}, {self.binder.bind(per.every, 'numeric')})"
+
+    def raw(self, i: int, rule: Points) -> str:
+        """The rule's points before clipping, in hundredths."""
+        if rule.per is None:
+            return f"CASE WHEN r{i} THEN {rule.points}::bigint ELSE 0 END"
+        sign = "" if rule.points > 0 else "-"
+        points = f"{sign}LEAST({self.units(rule.per)} * {abs(rule.points)}, {rule.per.most})::bigint"
+        return f"CASE WHEN r{i} THEN {points} ELSE 0 END"
+
+    def summed(self) -> str:
+        """The fourth layer: points of each rule."""
+        rules = self.plan.document.rules
+        points = [f"{self.raw(i, rule)} AS q{i}" for i, rule in enumerate(rules) if isinstance(rule, Points)]
+        return ", ".join(["s.*", *points])
+
+    def side(self, score: str) -> str:
+        """Usage or fit: its groups' totals, each clipped at its cap from above and at 0 from below."""
+        rules = self.plan.document.rules
+        totals = []
+        for group in self.plan.document.groups:
+            members = [(i, r) for i, r in enumerate(rules) if isinstance(r, Points) and r.group == group.name]
+            gained = " + ".join(["0", *(f"q{i}" for i, rule in members if rule.points > 0)])
+            lost = " + ".join(["0", *(f"q{i}" for i, rule in members if rule.points < 0)])
+            clipped = gained if group.cap is None else f"LEAST({group.cap}, {gained})"
+            if group.score == score:
+                totals.append(f"GREATEST(0, {clipped} + ({lost}))")
+        return f"({' + '.join(['0', *totals])})::bigint"
+
+    def scored(self) -> str:
+        """The fifth layer: usage, fit and status."""
+        disqualified = [f"r{i}" for i, rule in verdicts(self.plan.document) if isinstance(rule, Disqualify)]
+        status = (
+            "CASE WHEN excluded_why IS NOT NULL THEN 'excluded' WHEN NOT inside THEN 'outside'"
+            f" WHEN {' OR '.join(['false', *disqualified])} THEN 'disqualified' ELSE 'scored' END"
+        )
+        return f"s.*, {self.side('usage')} AS usage, {self.side('fit')} AS fit, {status} AS status"
+
+    def verdict(self) -> str:
+        """The columns of the answer."""
+        document = self.plan.document
+        rules = range(len(document.rules))
+        raw = [f"q{i}" if isinstance(rule, Points) else "0" for i, rule in enumerate(document.rules)]
+        goal = ["NULL::date"]
+        if document.goal.kinds:
+            goal.append(f"o{self.plan.outcomes.index(document.goal.kinds)}")
+        if document.goal.signal:
+            goal.append(self.column(document.goal.signal, "first_day", None))
+        columns = [
+            *self.binding.keys,
+            "as_of",
+            "usage",
+            "fit",
+            "status",
+            "excluded_why AS why",
+            f"CASE WHEN status = 'scored' THEN {self.tier()} END AS tier",
+            f"CASE WHEN status = 'scored' THEN {self.held()} ELSE '{{}}' END AS held",
+            f"ARRAY[{', '.join(f'r{i}' for i in rules)}]::boolean[] AS met",
+            f"ARRAY[{', '.join(raw)}]::bigint[] AS raw",
+            f"LEAST({', '.join(goal)}) AS goal_on",
+            "sign_up",
+        ]
+        return ", ".join([*columns, *(self.detail() if self.binding.detail else [])])
+
+    def qualified(self) -> Iterator[tuple[int, int]]:
+        """Yield (rule, tier) of the rules that qualify."""
+        names = [tier.name for tier in self.plan.document.tiers]
+        for i, rule in verdicts(self.plan.document):
+            if isinstance(rule, Qualify):
+                yield i, names.index(rule.tier)
+
+    def tier(self) -> str:
+        """The index of the best tier: of the first line that is entered, and of the rules that qualify."""
+        lines = [
+            f"WHEN usage >= {tier.enter.usage} AND fit >= {tier.enter.fit} THEN {k}"
+            for k, tier in enumerate(self.plan.document.tiers)
+        ]
+        lifts = [f"CASE WHEN r{i} THEN {tier} END" for i, tier in self.qualified()]
+        matrix = f"CASE {' '.join(lines)} END"
+        return f"LEAST({', '.join([matrix, *lifts])})"
+
+    def held(self) -> str:
+        """The indices of the tiers whose hold line is met, or to which a met rule lifts, best first."""
+        lifts: dict[int, list[str]] = {}
+        for i, tier in self.qualified():
+            lifts.setdefault(tier, []).append(f"r{i}")
+        held = []
+        for k, tier in enumerate(self.plan.document.tiers):
+            line = f"(usage >= {tier.hold.usage} AND fit >= {tier.hold.fit})"
+            held.append(f"CASE WHEN {' OR '.join([line, *lifts.get(k, [])])} THEN {k} END")
+        return f"array_remove(ARRAY[{', '.join(held)}]::int[], NULL)"
+
+    # -- what a ledger shows, and when silence changes it ---------------------------------------------
+
+    def detail(self) -> list[str]:
+        flips = [flip for leaf in self.plan.leaves if isinstance(leaf, SinceLast | Age) for flip in self.flips(leaf)]
+        parts: list[Leaf | PerUnit] = [*self.plan.leaves, *self.pers]
+        observed = ", ".join(f"to_jsonb({self.observed(part)})" for part in parts)
+        seen = ", ".join(day for part in parts for day in self.seen(part))
+        return [
+            f"LEAST({', '.join(['ahead', *flips])}) AS recheck_on",
+            f"jsonb_build_array({observed}) AS observed",
+            f"ARRAY[{seen}]::date[] AS seen",
+        ]
+
+    def flips(self, leaf: SinceLast | Age) -> Iterator[str]:
+        """The days on which a growing number of days may pass the threshold."""
+        for days in (leaf.threshold, leaf.threshold + 1):
+            yield f"CASE WHEN {self.base(leaf)} + {days} > as_of THEN {self.base(leaf)} + {days} END"
+
+    def observed(self, part: Leaf | PerUnit) -> str:
+        """What was seen: a number, [value, limit], a day to count from, or a trait's value."""
+        match part:
+            case Measured(measure="ratio"):
+                return f"ARRAY[{', '.join(self.ratio(part))}]::numeric[]"
+            case Measured() | PerUnit():
+                return self.column(part.signal, part.measure, part.within)
+            case Ever(signal):
+                return self.column(signal, "last_day", None)
+            case SinceLast() | Age():
+                return self.base(part)
+            case Trait(test):
+                return f"tv{self.plan.traits.index(test.key)}"
+            case Converted(kinds):
+                return f"o{self.plan.outcomes.index(kinds)}"
+
+    def seen(self, part: Leaf | PerUnit) -> tuple[str, str]:
+        """First and last day of the signal within the part's window."""
+        if isinstance(part, Age | Trait | Converted):
+            return "NULL", "NULL"
+        i = self.folds[part.signal]
+        within = part.within if isinstance(part, Measured | PerUnit) else None
+        w = self.plan.folds[i].windows.index(within)
+        return f"a{i}_{w}", f"z{i}_{w}"
+
+
+def _newest(column: str, window: str) -> str:
+    """The value of a column in the tile whose last value is the newest within the window."""
+    order = 't.value_last_at DESC, t.value_last_id COLLATE "C" DESC'
+    return f"(array_agg({column} ORDER BY {order}) FILTER (WHERE {window} AND t.value_last IS NOT NULL))[1]"
+
+
+def _covers(alias: str, day: str) -> str:
+    """Whether a dated row covers the day."""
+    return (
+        f"({alias}.starts_on IS NULL OR {alias}.starts_on <= {day})"
+        f" AND ({alias}.ends_on IS NULL OR {alias}.ends_on > {day})"
+    )
+
+
+EXCLUDED_USER = """excluded_user AS (
+    SELECT i.user_id, x.starts_on, x.ends_on
+    FROM scoring_exclusion x JOIN scoring_identity i ON i.value = x.value WHERE x.kind = 'user'
+    UNION
+    SELECT i.user_id, x.starts_on, x.ends_on
+    FROM scoring_exclusion x JOIN scoring_emaillink e ON e.email = lower(x.value)
+    JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'email'
+    UNION
+    SELECT i.user_id, x.starts_on, x.ends_on
+    FROM scoring_exclusion x JOIN scoring_emaillink e ON e.domain = lower(x.value)
+    JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'domain')"""
+
+EXCLUDED_ACCOUNT = """excluded_account AS (
+    SELECT a.id AS account_id, x.why, x.starts_on, x.ends_on
+    FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = x.value WHERE x.kind = 'account'
+    UNION
+    SELECT a.id, x.why, x.starts_on, x.ends_on
+    FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value) AND a.kind = 'domain'
+    WHERE x.kind = 'domain')"""

@@ -1,0 +1,165 @@
+"""Judge accounts by a document: the one place where facts become scores. Reads, and never writes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any, cast
+
+import psycopg
+from django.db import connection
+
+from scoring import models
+from scoring.compiler import sql
+from scoring.compiler.plan import Plan, for_users, plan
+from scoring.compiler.query import Query
+from scoring.language import Document, Leaf, PerUnit, signal_digest, signals_of
+from scoring.ledger import Plain, Seen, ledger, parts
+
+MOST_SILENT_DAYS = 90  # how far ahead next_change looks
+
+
+class SignalsMissing(Exception):
+    """The document reads signals that have no tiles yet: register and backfill them first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a document says of one account on one day. All points are hundredths."""
+
+    account_id: int
+    as_of: date
+    usage: int
+    fit: int
+    status: models.Status
+    why: str | None  # of an exclusion
+    tier: str  # empty: none
+    is_pql: bool
+    held: tuple[str, ...]  # best first
+    met: tuple[bool, ...]  # by rule
+    raw: tuple[int, ...]  # points by rule, before clipping
+    goal_on: date | None
+    sign_up: date | None
+    recheck_on: date | None  # the first day on which silence may change the result; None: never
+    ledger: Plain
+
+    @property
+    def result(self) -> tuple[object, ...]:
+        """What counts as a change of the score: rules met, points, disqualification, tier and held."""
+        return self.met, self.usage, self.fit, self.raw, self.status, self.tier, self.held, self.goal_on
+
+
+def judge(
+    document: Document,
+    *,
+    as_of: date,
+    accounts: Sequence[int] | None = None,
+    detail: bool = True,
+    signal_ids: Mapping[str, int] | None = None,
+) -> list[Judgement]:
+    """Return the judgement of each account on the day, by one statement; of all accounts but visitors if None.
+
+    Without `detail` the ledger is empty and recheck_on None, which is faster. Raises SignalsMissing.
+    """
+    binding = sql.Binding(constant=True, all_accounts=accounts is None, detail=detail)
+    params: dict[str, object] = {"as_of": as_of}
+    if accounts is not None:
+        params["accounts"] = list(accounts)
+    return list(_judge(document, binding, params, signal_ids))
+
+
+def judge_pairs(document: Document, *, pairs: Sequence[tuple[int, date]], detail: bool = True) -> list[Judgement]:
+    """Return the judgement of each (account, day) pair, by one statement. Raises SignalsMissing."""
+    params: dict[str, object] = {"accounts": [account for account, _ in pairs], "days": [day for _, day in pairs]}
+    return list(_judge(document, sql.Binding(constant=False, detail=detail), params, None))
+
+
+def rank_users(document: Document, *, account: int, as_of: date) -> list[tuple[int, int, int]]:
+    """Return (user id, usage in hundredths, rules met) of the account's users, the strongest first.
+
+    Only the rules that make sense for one person count. Raises SignalsMissing.
+    """
+    personal = for_users(document)
+    binding = sql.Binding(constant=True, by_user=True, detail=False)
+    rows = _rows(personal, binding, {"as_of": as_of, "accounts": [account]}, None)
+    ranked = ((row["user_id"], row["usage"], sum(row["met"])) for row in rows)
+    return sorted(ranked, key=lambda row: (-row[1], -row[2], row[0]))
+
+
+def next_change(document: Document, *, account: int, as_of: date) -> tuple[date, Judgement] | None:
+    """Return the first day after `as_of` on which the result differs if nothing more happens, with that result.
+
+    None: not within MOST_SILENT_DAYS days. Raises SignalsMissing.
+    """
+    days = [as_of + timedelta(days=n) for n in range(MOST_SILENT_DAYS + 1)]
+    judged = sorted(judge_pairs(document, pairs=[(account, day) for day in days]), key=lambda j: j.as_of)
+    changed = (later for later in judged[1:] if later.result != judged[0].result)
+    return next(((later.as_of, later) for later in changed), None)
+
+
+def _judge(
+    document: Document,
+    binding: sql.Binding,
+    params: Mapping[str, object],
+    signal_ids: Mapping[str, int] | None,
+) -> Iterator[Judgement]:
+    names = [tier.name for tier in document.tiers]
+    pql = {tier.name for tier in document.tiers if tier.pql}
+    observed = parts(document)
+    for row in _rows(document, binding, params, signal_ids):
+        tier = "" if row["tier"] is None else names[row["tier"]]
+        yield Judgement(
+            account_id=row["account_id"],
+            as_of=row["as_of"],
+            usage=row["usage"],
+            fit=row["fit"],
+            status=models.Status(row["status"]),
+            why=row["why"],
+            tier=tier,
+            is_pql=tier in pql,
+            held=tuple(names[i] for i in row["held"]),
+            met=tuple(row["met"]),
+            raw=tuple(row["raw"]),
+            goal_on=row["goal_on"],
+            sign_up=row["sign_up"],
+            recheck_on=row.get("recheck_on"),
+            ledger=_ledger(document, row, observed) if binding.detail else {},
+        )
+
+
+def _ledger(document: Document, row: Mapping[str, Any], observed: Sequence[Leaf | PerUnit]) -> Plain:
+    seen = {
+        part: Seen(row["observed"][i], row["seen"][2 * i], row["seen"][2 * i + 1]) for i, part in enumerate(observed)
+    }
+    return ledger(document, met=row["met"], raw=row["raw"], seen=seen)
+
+
+def _rows(
+    document: Document, binding: sql.Binding, params: Mapping[str, object], signal_ids: Mapping[str, int] | None
+) -> Iterable[dict[str, Any]]:
+    plan = _plan(document)
+    ids = signal_ids or stored_signals(document)
+    query = _query(plan, binding, tuple(sorted(ids.items())))
+    connection.ensure_connection()
+    # Django's own cursor binds on the client; this statement is prepared once and planned rarely.
+    with psycopg.Cursor(cast("psycopg.Connection[Any]", connection.connection), row_factory=psycopg.rows.dict_row) as c:
+        return c.execute(query.sql, {**query.params, **params}, prepare=True).fetchall()
+
+
+def stored_signals(document: Document) -> dict[str, int]:
+    """Return the stored id of each signal that the document reads, by name. Raises SignalsMissing."""
+    digests = {name: signal_digest(signal) for name, signal in signals_of(document).items()}
+    found = dict(models.Signal.objects.filter(digest__in=digests.values()).values_list("digest", "id"))
+    if missing := sorted(name for name, digest in digests.items() if digest not in found):
+        raise SignalsMissing(f"these signals have no tiles yet: {', '.join(missing)}; publish the version first")
+    return {name: found[digest] for name, digest in digests.items()}
+
+
+@lru_cache(maxsize=256)
+def _plan(document: Document) -> Plan:
+    return plan(document)
+
+
+@lru_cache(maxsize=256)
+def _query(plan: Plan, binding: sql.Binding, signal_ids: tuple[tuple[str, int], ...]) -> Query:
+    return sql.compile(plan, binding, dict(signal_ids))
