@@ -1,0 +1,1 @@
+"""What is true of an account, and what it is worth."""

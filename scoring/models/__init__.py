@@ -15,7 +15,7 @@ from scoring.models.facts import (
     TraitChange,
 )
 from scoring.models.jobs import Job
-from scoring.models.rules import RuleSet, RuleVersion
+from scoring.models.rules import Publication, RuleSet, RuleVersion
 from scoring.models.scores import (
     SHARDS,
     Crossed,
@@ -45,6 +45,7 @@ __all__ = [
     "Parked",
     "Precedence",
     "ProductUser",
+    "Publication",
     "RuleSet",
     "RuleVersion",
     "Score",

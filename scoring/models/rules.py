@@ -11,9 +11,7 @@ class RuleSet(models.Model):
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=200)
     motion = models.CharField(max_length=64)
-    live_version = models.ForeignKey(
-        "RuleVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    live_version = models.ForeignKey("RuleVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -28,14 +26,10 @@ class RuleVersion(models.Model):
     text = models.TextField()  # the YAML as its author wrote it
     document = models.JSONField()  # language.dump of the parsed text
     digest = models.CharField(max_length=64)
-    note = models.TextField(blank=True)  # why it was published
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField()
-    published_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
     published_at = models.DateTimeField(null=True, blank=True)  # when it was first published
 
     class Meta:
@@ -46,3 +40,21 @@ class RuleVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule_set.slug} v{self.number}"
+
+
+class Publication(models.Model):
+    """One act of making a version live, by a publish or a roll back. Append-only: the newest is the live one."""
+
+    rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="publications")
+    version = models.ForeignKey(RuleVersion, on_delete=models.PROTECT, related_name="publications")
+    replaced = models.ForeignKey(RuleVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    is_rollback = models.BooleanField(default=False)
+    note = models.TextField(blank=True)  # why
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["rule_set", "id"], name="publications_in_turn")]
+
+    def __str__(self) -> str:
+        return f"{self.version} live since {self.at}"
