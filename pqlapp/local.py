@@ -15,16 +15,17 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
-from pqlapp.embedded import Postgres, Redis, Runner, ServerFailed, choose_runner, wait_until
+from pqlapp.embedded import Postgres, Redis, write_private
+from pqlapp.processes import Runner, ServerFailed, choose_runner, wait_until
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PATIENCE = 180.0  # seconds to wait for another process that is starting or stopping the same servers
 # Where the servers live when their account cannot reach the data directory (a clone below /root).
 ELSEWHERE = (Path("/var/lib/pql"), Path("/var/tmp/pql"))  # noqa: S108 - the homes in it get random names
-WITHOUT_SERVERS = frozenset(
-    ("check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help", "makemessages")
-    + ("makemigrations", "spectacular", "startapp", "startproject", "version")
-)
+WITHOUT_SERVERS = {
+    *("check", "collectstatic", "diffsettings", "findstatic", "help"),
+    *("makemessages", "makemigrations", "spectacular", "version"),
+}
 
 
 def data_dir() -> Path:
@@ -39,7 +40,7 @@ def secret_key(directory: Path) -> str:
         directory.mkdir(parents=True, exist_ok=True)
         with _starting(directory):
             if not path.exists():
-                _write_private(path, secrets.token_urlsafe(50))
+                write_private(path, secrets.token_urlsafe(50), runner=Runner())
     return path.read_text()
 
 
@@ -79,8 +80,8 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 def use(directory: Path, *, durable: bool = True, mortal: bool = False) -> Iterator["Servers"]:
     """Lend the servers of a data directory: started if they do not live, stopped when their last user leaves.
 
-    Raises ServerFailed. For tests, `durable=False` trades the data's safety for speed and `mortal=True` ends the servers
-    with this process, however it ends.
+    Raises ServerFailed. For tests, `durable=False` trades the data's safety for speed, and `mortal=True` ends the
+    servers with this process, however it ends.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _open(directory / "users") as users:
@@ -134,7 +135,7 @@ def _servers_in(home: Path, *, durable: bool) -> dict[str, Postgres | Redis]:
 
 
 def _settle(directory: Path) -> tuple[Path, Runner]:
-    """Return the home of the servers and who runs them: the home is below DATA_DIR unless that account cannot go there."""
+    """Return the servers' home and who runs them: it is below DATA_DIR unless that account cannot go there."""
     home = directory / "servers"
     runner = choose_runner(owner_of=home / "postgres")
     if not home.exists():
@@ -164,15 +165,6 @@ def _home_elsewhere(runner: Runner) -> Path:
         if runner.can_enter(home):
             return home
     raise ServerFailed("There is no place that the servers' account can reach. Choose another DATA_DIR.")
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only we can read, whole or not at all."""
-    raw = path.with_name(path.name + ".new")
-    raw.unlink(missing_ok=True)
-    raw.touch(mode=0o600)
-    raw.write_text(text)
-    raw.rename(path)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pqlapp import local
+from pqlapp.processes import wait_until
 
 SERVERS = pytest.StashKey[ExitStack]()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -85,6 +86,6 @@ def until() -> Callable[..., None]:
     """Return a waiter for something that another process does: polls a condition up to a deadline."""
 
     def wait(condition: Callable[[], object], *, within: float = 20.0, what: str = "the condition") -> None:
-        assert local.wait_until(lambda: bool(condition()), within=within), f"{what} did not come true in {within} s"
+        assert wait_until(lambda: bool(condition()), within=within), f"{what} did not come true in {within} s"
 
     return wait
