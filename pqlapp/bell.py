@@ -1,0 +1,111 @@
+"""The bell: wakes the workers when there is work in PostgreSQL. It carries no work itself.
+
+A ring that is lost (Redis is down, a worker dies) costs seconds: the beat's tick rings for whatever still waits.
+"""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import redis
+import structlog
+from celery import shared_task
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from routing import tasks as routing_tasks
+from scoring import tasks as scoring_tasks
+from scoring.models import Job
+
+log = structlog.get_logger(__name__)
+
+MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard is queued
+MARK_LIVES = 30  # seconds; a mark whose message was lost is forgotten then
+BEAT_SEEN = "pql:bell:beat"
+SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wait for it again and again
+TURN = 20.0  # seconds of work before a worker lets others have a turn
+
+_client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.3)
+_quiet_until = 0.0
+
+
+def ring(*, shards: Iterable[int]) -> None:
+    """Wake a worker for each shard that has no unstarted ring yet. Never raises and never waits long."""
+    global _quiet_until
+    wanted = sorted(shards)
+    if not wanted or time.monotonic() < _quiet_until:
+        return
+    try:
+        with _client.pipeline(transaction=False) as pipe:
+            for shard in wanted:
+                pipe.set(MARK.format(shard), 1, nx=True, ex=MARK_LIVES)
+            for shard, fresh in zip(wanted, pipe.execute(), strict=True):
+                if fresh:
+                    answer.apply_async(args=[shard], retry=False)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        _quiet_until = time.monotonic() + SILENCE
+        log.warning("bell_not_rung", reason=str(error))
+
+
+def ring_for_job(*, job: Job) -> None:
+    """Wake a worker for a job. Never raises."""
+    try:
+        carry_on.apply_async(args=[job.pk], retry=False)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        log.warning("bell_not_rung", job=job.pk, reason=str(error))
+
+
+def beat_seen_at() -> datetime | None:
+    """Return when a worker last heard the beat; None if never, or if Redis cannot tell."""
+    try:
+        seen = _client.get(BEAT_SEEN)
+    except redis.RedisError:
+        return None
+    return datetime.fromtimestamp(float(seen), UTC) if isinstance(seen, bytes) else None
+
+
+def _forget(mark: str) -> None:
+    try:
+        _client.delete(mark)
+    except redis.RedisError as error:
+        log.warning("bell_mark_kept", reason=str(error))
+
+
+@shared_task(name="pqlapp.bell.answer")  # type: ignore[misc]
+def answer(shard: int) -> None:
+    """Rescore the shard's touched accounts and open the leads that follow, until nothing waits."""
+    # Before the claim: what is touched from now on may come after it, and needs a ring of its own.
+    _forget(MARK.format(shard))
+    ends = time.monotonic() + TURN
+    while True:
+        done = scoring_tasks.rescore(shard=shard)
+        if done.crossed:
+            routing_tasks.open_leads()
+        if not done.accounts:
+            return
+        if time.monotonic() > ends:
+            ring(shards=[shard])
+            return
+
+
+@shared_task(name="pqlapp.bell.tick")  # type: ignore[misc]
+def tick() -> None:
+    """The beat: look for all work that waits, whoever forgot to ring for it."""
+    try:
+        _client.set(BEAT_SEEN, time.time())
+    except redis.RedisError as error:
+        log.warning("beat_not_noted", reason=str(error))
+    ring(shards=scoring_tasks.sweep())
+    routing_tasks.open_leads()
+    routing_tasks.wake_snoozed()
+    for job in scoring_tasks.waiting_jobs():
+        ring_for_job(job=job)
+    scoring_tasks.prepare_partitions()
+
+
+@shared_task(name="pqlapp.bell.carry_on")  # type: ignore[misc]
+def carry_on(job_id: int) -> None:
+    """Carry a job on to its end; its lease keeps two workers from doing so at once."""
+    job = Job.objects.filter(pk=job_id).first()
+    if job is not None:
+        scoring_tasks.carry_on(job=job)

@@ -1,0 +1,337 @@
+"""Rescore what was touched: scores, history, ledger, crossings and the day of the next look. Their one writer."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+import psycopg
+from django.db import DatabaseError, transaction
+
+from scoring import engine, handoffs, language
+from scoring.engine import Judgement
+from scoring.models import SHARDS, Account, Lane, Parked, RuleVersion, Score, Touched
+from scoring.models.raw import cursor
+
+SHARD_LOCK = 7_301  # first key of the advisory lock that one scorer of a shard holds
+BATCH = 1_000  # accounts rescored in one transaction
+FIRST_RETRY = timedelta(seconds=30)
+LAST_RETRY = timedelta(hours=6)
+PASSING = ("08", "40", "53", "55", "57")  # classes of SQLSTATE: connection, rollback, resources, locks, operator
+MOTIVES = ("event", "identity", "trait", "outcome", "exclusion", "request", "time", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What one batch did."""
+
+    accounts: int = 0
+    changed: int = 0
+    crossed: int = 0
+    parked: int = 0
+
+
+class _Failed(Exception):
+    """A batch could not be judged or written; carries the accounts that were claimed for it."""
+
+    def __init__(self, accounts: Sequence[int], reason: str) -> None:
+        super().__init__(reason)
+        self.accounts = accounts
+
+
+def rescore_touched(*, shard: int, as_of: date, at: datetime, most: int = BATCH) -> Rescored:
+    """Rescore up to `most` touched accounts of the shard in one transaction, and return what came of it.
+
+    A batch that fails is halved; an account that fails alone is parked with its reason and tried again later.
+    """
+    while True:
+        try:
+            with transaction.atomic():
+                return _rescore(shard=shard, as_of=as_of, at=at, most=most)
+        except _Failed as failed:
+            if len(failed.accounts) == 1:
+                return _park(account=failed.accounts[0], reason=str(failed), at=at)
+            most = len(failed.accounts) // 2
+
+
+def _rescore(*, shard: int, as_of: date, at: datetime, most: int) -> Rescored:
+    with cursor() as db:
+        db.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [SHARD_LOCK, shard])
+    claimed = handoffs.claim_touched(shard=shard, limit=most)
+    causes = {touch.account: touch.causes for touch in claimed}
+    waiting = set(Parked.objects.filter(account__in=causes, retry_at__gt=at).values_list("account", flat=True))
+    accounts = sorted(set(causes) - waiting)
+    if not accounts:
+        return Rescored(accounts=len(causes))
+    try:
+        with transaction.atomic():
+            done = _judge_and_write(accounts=accounts, causes=causes, as_of=as_of, at=at)
+    except (DatabaseError, psycopg.Error, ArithmeticError, ValueError, LookupError, TypeError) as error:
+        if _passes_by_itself(error):
+            raise
+        raise _Failed(accounts, f"{type(error).__name__}: {error}") from error
+    Parked.objects.filter(account__in=accounts).delete()
+    return done
+
+
+def _passes_by_itself(error: Exception) -> bool:
+    """Whether the fault is the moment's (a deadlock, a lost connection), not the accounts'."""
+    state = getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+    return state[:2] in PASSING or (isinstance(error, DatabaseError | psycopg.Error) and not state)
+
+
+def _judge_and_write(
+    *, accounts: Sequence[int], causes: Mapping[int, frozenset[str]], as_of: date, at: datetime
+) -> Rescored:
+    total = Rescored(accounts=len(accounts))
+    for version in live_versions():
+        judged = engine.judge(_document(version.pk), as_of=as_of, accounts=accounts, signal_ids=_signal_ids(version.pk))
+        batch = _Batch(version=version, causes=causes, at=at)
+        before = Score.objects.filter(rule_set=version.rule_set_id, account__in=accounts)
+        batch.compare(judged, {score.account_id: score for score in before})
+        batch.write()
+        total = Rescored(
+            accounts=total.accounts,
+            changed=total.changed + len(batch.changes),
+            crossed=total.crossed + len(batch.crossings),
+        )
+    return total
+
+
+def live_versions() -> list[RuleVersion]:
+    """Return the live version of each rule set; inside a transaction the pointers are held until its end.
+
+    A publish that moves a pointer waits for us, so whoever is touched after it is judged by the new version.
+    """
+    with cursor() as db:
+        db.execute(
+            "SELECT live_version_id FROM scoring_ruleset WHERE live_version_id IS NOT NULL ORDER BY id FOR SHARE"
+        )
+        live = [row[0] for row in db.fetchall()]
+    return list(RuleVersion.objects.filter(pk__in=live).order_by("rule_set_id"))
+
+
+@lru_cache(maxsize=256)
+def _document(version: int) -> language.Document:
+    """The document of a published version: it never changes."""
+    return language.load(RuleVersion.objects.values_list("document", flat=True).get(pk=version))
+
+
+@lru_cache(maxsize=256)
+def _signal_ids(version: int) -> Mapping[str, int]:
+    return engine.stored_signals(_document(version))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The judgements of one version on some accounts, beside the scores that they replace."""
+
+    version: RuleVersion
+    causes: Mapping[int, frozenset[str]]
+    at: datetime
+    scores: list[tuple[object, ...]] = field(default_factory=list)
+    changes: list[tuple[object, ...]] = field(default_factory=list)
+    crossings: list[tuple[object, ...]] = field(default_factory=list)
+
+    def compare(self, judged: Iterable[Judgement], before: Mapping[int, Score]) -> None:
+        """Sort out what is to be written."""
+        for judgement in judged:
+            self.add(judgement, before.get(judgement.account_id))
+
+    def add(self, new: Judgement, old: Score | None) -> None:
+        cause = _motive(self.causes[new.account_id])
+        changed = old is None or _result(new) != _stored_result(old)
+        since = old.qualified_at if old and old.is_pql and new.is_pql else self.at
+        common = (new.usage, new.fit, new.status.value, new.tier)
+        held, ledger = json.dumps(new.held), json.dumps(new.ledger)
+        self.scores.append(
+            (
+                new.account_id,
+                new.as_of,
+                *common,
+                new.is_pql,
+                held,
+                new.goal_on,
+                ledger,
+                new.recheck_on,
+                self.at if old is None or changed else old.changed_at,
+                since if new.is_pql else None,
+            )
+        )
+        if changed:
+            self.changes.append((new.account_id, new.as_of, cause, *common, held, ledger))
+        if changed and _matters(new, old):
+            from_version = old.version_id if old else None
+            self.crossings.append((new.account_id, old.tier if old else "", new.tier, from_version, cause))
+
+    def write(self) -> None:
+        """Three statements, each sorted by account."""
+        fixed = {"rule_set": self.version.rule_set_id, "version": self.version.pk, "at": self.at}
+        with cursor() as db:
+            for statement, rows in (
+                (UPSERT_SCORES, self.scores),
+                (INSERT_CHANGES, self.changes),
+                (INSERT_CROSSINGS, self.crossings),
+            ):
+                if rows:
+                    columns = zip(*sorted(rows, key=lambda row: row[0]), strict=True)  # type: ignore[arg-type,return-value]
+                    db.execute(statement, fixed | {f"c{i}": list(column) for i, column in enumerate(columns)})
+
+
+def _motive(causes: frozenset[str]) -> str:
+    """The one cause that is told of several: what happened comes before what was only due."""
+    return min(causes, key=lambda cause: MOTIVES.index(cause) if cause in MOTIVES else len(MOTIVES))
+
+
+def _result(new: Judgement) -> tuple[object, ...]:
+    return new.usage, new.fit, new.status, new.tier, list(new.held), new.goal_on, _rules(new.ledger)
+
+
+def _stored_result(old: Score) -> tuple[object, ...]:
+    return old.usage, old.fit, old.status, old.tier, old.held, old.goal_on, _rules(old.ledger)
+
+
+def _rules(ledger: Mapping[str, object]) -> list[tuple[object, ...]]:
+    lines = ledger.get("lines")
+    return [(line["rule"], line["met"], line["points"]) for line in lines] if isinstance(lines, list) else []
+
+
+def _matters(new: Judgement, old: Score | None) -> bool:
+    """Whether a lead may have to open, change or close."""
+    if old is None:
+        return bool(new.tier or new.held or new.goal_on)
+    if (new.tier, list(new.held), new.goal_on) != (old.tier, old.held, old.goal_on):
+        return True
+    return new.is_pql and new.usage + new.fit > old.usage + old.fit
+
+
+UPSERT_SCORES = """
+INSERT INTO scoring_score (rule_set_id, version_id, scored_at, account_id, as_of, usage, fit, status, tier, is_pql,
+    held, goal_on, ledger, recheck_on, changed_at, qualified_at)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, usage, fit, status, tier, is_pql,
+    held::jsonb, goal_on, ledger::jsonb, recheck_on, changed_at, qualified_at
+FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::bigint[], %(c3)s::bigint[], %(c4)s::text[], %(c5)s::text[],
+    %(c6)s::boolean[], %(c7)s::text[], %(c8)s::date[], %(c9)s::text[], %(c10)s::date[], %(c11)s::timestamptz[],
+    %(c12)s::timestamptz[])
+    AS new(account, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, recheck_on, changed_at,
+    qualified_at)
+ON CONFLICT (rule_set_id, account_id) DO UPDATE SET version_id = excluded.version_id,
+    scored_at = excluded.scored_at, as_of = excluded.as_of, usage = excluded.usage, fit = excluded.fit,
+    status = excluded.status, tier = excluded.tier, is_pql = excluded.is_pql, held = excluded.held,
+    goal_on = excluded.goal_on, ledger = excluded.ledger, recheck_on = excluded.recheck_on,
+    changed_at = excluded.changed_at, qualified_at = excluded.qualified_at
+"""
+
+INSERT_CHANGES = """
+INSERT INTO scoring_scorechange (rule_set_id, version_id, at, account_id, as_of, cause, usage, fit, status, tier,
+    held, ledger)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, cause, usage, fit, status, tier, held::jsonb, ledger::jsonb
+FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::text[], %(c3)s::bigint[], %(c4)s::bigint[], %(c5)s::text[],
+    %(c6)s::text[], %(c7)s::text[], %(c8)s::text[])
+    AS new(account, as_of, cause, usage, fit, status, tier, held, ledger)
+"""
+
+INSERT_CROSSINGS = """
+INSERT INTO scoring_crossed (rule_set_id, to_version_id, at, account_id, from_tier, to_tier, from_version_id, cause,
+    attempts, error)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, from_tier, to_tier, from_version, cause, 0, ''
+FROM unnest(%(c0)s::bigint[], %(c1)s::text[], %(c2)s::text[], %(c3)s::bigint[], %(c4)s::text[])
+    AS new(account, from_tier, to_tier, from_version, cause)
+"""
+
+
+def _park(*, account: int, reason: str, at: datetime) -> Rescored:
+    """Put an account aside whose rescore fails on its own account; its touches are kept as this one row."""
+    with transaction.atomic():
+        old = Parked.objects.filter(account=account).first()
+        attempts = old.attempts + 1 if old else 1
+        wait = min(FIRST_RETRY * 2 ** (attempts - 1), LAST_RETRY)
+        Parked.objects.update_or_create(
+            account_id=account,
+            defaults={"reason": reason, "attempts": attempts, "retry_at": at + wait},
+            create_defaults={
+                "reason": reason,
+                "attempts": attempts,
+                "retry_at": at + wait,
+                "first_failed_at": at,
+            },
+        )
+        # Touched first, so that it is rescored even if nothing happens to it until its retry.
+        Touched.objects.filter(account=account).delete()
+    return Rescored(accounts=1, parked=1)
+
+
+def sweep(*, shard: int, as_of: date, at: datetime) -> int:
+    """Touch the accounts of the shard whose score may change by silence today, or whose retry is due.
+
+    Returns how many. The due mark is cleared in the same statement, under the shard's lock.
+    """
+    with transaction.atomic(), cursor() as db:
+        locked = db.execute("SELECT pg_try_advisory_xact_lock(%s::int, %s::int)", [SHARD_LOCK, shard]).fetchone()
+        if not locked or not locked[0]:
+            return 0  # its scorer is at work; the next sweep comes in seconds
+        due = db.execute(SWEEP_DUE, {"shard": shard, "as_of": as_of, "shards": SHARDS, "at": at}).rowcount
+        return due + db.execute(SWEEP_PARKED, {"shard": shard, "shards": SHARDS, "at": at}).rowcount
+
+
+SWEEP_DUE = """
+WITH due AS (
+    UPDATE scoring_score SET recheck_on = NULL
+    WHERE recheck_on <= %(as_of)s AND account_id %% %(shards)s = %(shard)s
+    RETURNING account_id)
+INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
+SELECT DISTINCT account_id, %(shard)s::smallint, 'live', 'time', %(at)s::timestamptz FROM due ORDER BY account_id
+"""
+
+SWEEP_PARKED = """
+INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
+SELECT account_id, %(shard)s::smallint, 'live', 'request', %(at)s::timestamptz FROM scoring_parked p
+WHERE retry_at <= %(at)s AND account_id %% %(shards)s = %(shard)s
+    AND NOT EXISTS (SELECT FROM scoring_touched t WHERE t.account_id = p.account_id)
+ORDER BY account_id
+"""
+
+
+def request(*, accounts: Sequence[int] | None, at: datetime) -> int:
+    """Touch the accounts, or all that are scored if None; return how many will be rescored."""
+    if accounts is None:
+        everyone = Account.objects.exclude(kind=Account.Kind.VISITOR)
+        accounts = list(everyone.order_by("pk").values_list("pk", flat=True))
+    handoffs.touch(accounts=accounts, cause="request", lane=Lane.LIVE, at=at)
+    return len(accounts)
+
+
+def fresh_as_of(*, at: datetime) -> datetime:
+    """Return the moment up to which everything acknowledged is in the scores (parked accounts apart)."""
+    oldest = handoffs.oldest_touch(lane=Lane.LIVE)
+    return at if oldest is None else min(at, oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a version would have said of one account over past days."""
+
+    account_id: int
+    qualified_on: date | None  # the first day with a PQL tier
+    goal_on: date | None  # the day of the goal, as known on the last day
+    sign_up: date | None
+
+
+def replay(
+    *, document: language.Document, days: Sequence[date], on_day: Callable[[date], None] | None = None
+) -> list[Replayed]:
+    """Judge every account on each of the days, oldest first, and return what was first said of each. Writes nothing.
+
+    Raises engine.SignalsMissing.
+    """
+    first: dict[int, date] = {}
+    last: dict[int, Judgement] = {}
+    for day in days:
+        for judgement in engine.judge(document, as_of=day, detail=False):
+            last[judgement.account_id] = judgement
+            if judgement.is_pql:
+                first.setdefault(judgement.account_id, day)
+        if on_day:
+            on_day(day)
+    return [Replayed(account, first.get(account), j.goal_on, j.sign_up) for account, j in sorted(last.items())]

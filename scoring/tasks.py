@@ -1,0 +1,57 @@
+"""What the upper storey does when the bell rings. Reads the clock, and calls one verb after another."""
+
+import structlog
+from django.db import DatabaseError
+from django.utils import timezone
+
+from scoring import facts, handoffs, jobs, rules, scores
+from scoring.models import SHARDS, Job
+
+log = structlog.get_logger(__name__)
+
+RUNNERS = {rules.PUBLISH: rules.run_publish}
+
+
+def rescore(*, shard: int) -> scores.Rescored:
+    """Rescore one batch of the shard's touched accounts, as of today (UTC)."""
+    now = timezone.now()
+    return scores.rescore_touched(shard=shard, as_of=now.date(), at=now)
+
+
+def sweep() -> list[int]:
+    """Touch what silence or a due retry may change; return the shards that have work."""
+    now = timezone.now()
+    for shard in range(SHARDS):
+        scores.sweep(shard=shard, as_of=now.date(), at=now)
+    return handoffs.shards_with_touches()
+
+
+def prepare_partitions() -> None:
+    """Make the event partitions of the coming weeks, so that no batch has to."""
+    facts.prepare_partitions(at=timezone.now())
+
+
+def waiting_jobs() -> list[Job]:
+    """Return the jobs that wait for somebody to carry them on."""
+    return jobs.waiting(at=timezone.now())
+
+
+def carry_on(*, job: Job) -> Job:
+    """Run a waiting job to its end, and return it as it is then. Somebody else's job is left alone."""
+    claimed = jobs.claim(job=job, at=timezone.now())
+    if claimed is not None:
+        _run(claimed)
+    return Job.objects.get(pk=job.pk)
+
+
+def _run(job: Job) -> None:
+    try:
+        RUNNERS[job.kind](job=job, clock=timezone.now)
+    except jobs.LeaseLost as lost:
+        log.warning("job_lost", job=job.pk, reason=str(lost))
+    except DatabaseError as error:
+        log.warning("job_interrupted", job=job.pk, reason=str(error))
+        jobs.release(job=job, error=f"{type(error).__name__}: {error}", at=timezone.now())
+    except Exception as error:
+        log.exception("job_failed", job=job.pk)
+        jobs.fail(job=job, error=f"{type(error).__name__}: {error}", at=timezone.now())
