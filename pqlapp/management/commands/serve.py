@@ -20,7 +20,7 @@ class Command(BaseCommand):
     """Migrates, optionally loads the demo, then runs web, worker and beat and restarts what dies."""
 
     help = "Run the whole system in the foreground: servers, web, worker, beat."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # migrate runs them
+    requires_system_checks: list[str] = []  # migrate runs them
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,173 @@
+"""What every door for events does alike: read the body, know the sender, store, ring, answer.
+
+A key that was found is remembered for five seconds in each process, so a revoked key stops within five seconds.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import wraps
+from http import HTTPStatus
+
+import psycopg
+from django import db
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+
+from pqlapp import bell
+from pqlapp.ingest import parser
+from pqlapp.ingest.parser import Refused, Rejected
+from scoring import facts
+from scoring.facts import Fact
+from scoring.models import Key, Source
+
+KEY_LENGTH_LIMIT = 200
+REMEMBER_KEYS_FOR = 5.0  # seconds
+REMEMBERED_KEYS_LIMIT = 1_000
+RETRY_AFTER = "5"  # seconds
+
+# facts speaks to psycopg directly in places, where Django does not translate its errors.
+DATABASE_AWAY = (db.OperationalError, db.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+NOT_STORABLE = (db.DataError, psycopg.DataError)
+
+_known_keys: dict[str, tuple[Key, float]] = {}
+
+View = Callable[..., HttpResponse]
+
+
+def ingest_door(view: View) -> View:
+    """Make a view answer POST from any origin, and turn what it raises into a problem document."""
+
+    @csrf_exempt
+    @wraps(view)
+    def opened(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        if request.method == "OPTIONS":
+            return _for_browsers(HttpResponse(status=204))
+        try:
+            if request.method != "POST":
+                raise Refused(405, "method_not_allowed", "use POST")
+            response = view(request, **kwargs)
+        except Refused as refused:
+            response = problem(status=refused.status, code=refused.code, message=refused.message)
+        except DATABASE_AWAY:
+            message = "nothing was stored for certain; send the same again later, with the same ids"
+            response = problem(status=503, code="database_away", message=message)
+        return _for_browsers(response)
+
+    return opened
+
+
+def problem(*, status: int, code: str, message: str) -> JsonResponse:
+    """Return an error as RFC 9457 describes it, with the members that SDKs look for.
+
+    RudderStack's Python library drops a refused batch only if the body has `code` and `message`; with any other
+    JSON it would send the batch again and again.
+    """
+    title = HTTPStatus(status).phrase
+    document = {"type": "about:blank", "title": title, "status": status, "detail": message}
+    response = JsonResponse(
+        document | {"code": code, "message": message, "error": message},
+        status=status,
+        content_type="application/problem+json",
+    )
+    if status == 401:  # not "Basic": a browser would ask the customer's visitor for a password
+        response["WWW-Authenticate"] = 'WriteKey realm="ingest"'
+    if status == 405:
+        response["Allow"] = "POST, OPTIONS"
+    if status == 503:
+        response["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def body_of(*, request: HttpRequest) -> bytes:
+    """Return the request's body, unpacked. Its content type is not asked: clients lie. Raises Refused."""
+    if int(request.META.get("CONTENT_LENGTH") or 0) > parser.SENT_LIMIT:
+        raise Refused(413, "body_too_large", f"send at most {parser.SENT_LIMIT:,} bytes in one request")
+    # Django reads nothing without a length; the server below it does, when the body comes in chunks.
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "")
+    stream = request.META["wsgi.input"] if chunked else request
+    try:
+        sent = stream.read(parser.SENT_LIMIT + 1)
+    except (UnreadablePostError, OSError) as error:
+        raise Refused(400, "incomplete_body", "the body broke off") from error
+    return parser.unpack(sent=sent, encoding=request.headers.get("Content-Encoding", ""))
+
+
+def secret_in_header(*, request: HttpRequest) -> str | None:
+    """Return the key in `Authorization: Basic base64(key:)` or `Bearer key`; None without such a header."""
+    scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def sender(*, secret: object) -> Source:
+    """Return the source whose live key this is. Raises Refused (401)."""
+    if isinstance(secret, str) and secret and len(secret) <= KEY_LENGTH_LIMIT and "\0" not in secret:
+        key = _key(secret)
+        if key is not None:
+            return key.source
+    raise Refused(401, "unknown_key", "send a live write key of this system: manage.py create_key makes one")
+
+
+def take(*, source: Source, read: Sequence[Fact | Rejected], received_at: datetime) -> list[str | Rejected]:
+    """Store the facts among what was read, and ring.
+
+    Returns for each entry of `read`, in its order, "accepted", "duplicate", or why it is rejected.
+    """
+    shards: set[int] = set()
+    results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, shards))
+    answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]
+    if shards:
+        bell.ring(shards=shards)
+    return answer
+
+
+def _store(source: Source, batch: list[Fact], received_at: datetime, shards: set[int]) -> list[str | Rejected]:
+    """Record the batch; if PostgreSQL cannot hold something in it, halve it until that something is alone.
+
+    The parser should let no such thing through. If it does, one item must not stop a sender for ever.
+    """
+    if not batch:
+        return []
+    try:
+        recorded = facts.record(source=source, facts=batch, received_at=received_at)
+    except NOT_STORABLE as error:
+        if len(batch) == 1:
+            return [Rejected("not_storable", f"the database cannot hold this: {str(error).splitlines()[0]}")]
+        half = len(batch) // 2
+        first = _store(source, batch[:half], received_at, shards)
+        return first + _store(source, batch[half:], received_at, shards)
+    shards |= recorded.shards
+    return list(recorded.statuses)
+
+
+def _key(secret: str) -> Key | None:
+    now = time.monotonic()
+    known = _known_keys.get(secret)
+    if known is not None and known[1] > now:
+        return known[0]
+    _known_keys.pop(secret, None)
+    key = facts.key_for(secret=secret)
+    if key is not None:
+        if len(_known_keys) >= REMEMBERED_KEYS_LIMIT:
+            _known_keys.clear()
+        _known_keys[secret] = (key, now + REMEMBER_KEYS_FOR)
+    return key
+
+
+def _for_browsers(response: HttpResponse) -> HttpResponse:
+    """Let pages of any origin send here: write keys are public, and no cookie counts."""
+    response["Access-Control-Allow-Origin"] = "*"
+    response["Access-Control-Allow-Methods"] = "POST, OPTIONS"
+    response["Access-Control-Allow-Headers"] = "authorization, content-type, content-encoding, x-retry-count"
+    response["Access-Control-Expose-Headers"] = "Retry-After"
+    response["Access-Control-Max-Age"] = "86400"
+    return response
