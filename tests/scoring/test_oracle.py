@@ -3,8 +3,11 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from scoring import language
+from tests.scoring import strategies
 from tests.scoring.oracle import Call, Exclusion, History, Judgement, Key, Outcome, World
 
 TODAY = date(2026, 3, 31)
@@ -545,3 +548,54 @@ class TestJudgeAll:
             GLOBEX: 0,
             INITECH: 0,
         }
+
+
+class TestOrder:
+    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    @given(strategies.documents(), strategies.histories(), strategies.days(), st.randoms(use_true_random=False))
+    def test_and_repetition_change_nothing(self, document, history, day, random):
+        calls = [*history.calls, *history.calls[::2]]
+        random.shuffle(calls)
+        shuffled = History(tuple(calls), history.outcomes, history.exclusions)
+        assert World(shuffled).judge_all(document, day) == World(history).judge_all(document, day)
+
+
+class TestStrategies:
+    """What never comes up is never compared: the random cases must reach every corner of a judgement."""
+
+    seen: set[object] = set()
+
+    @settings(
+        deadline=None,
+        max_examples=150,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+    )
+    @given(strategies.documents(), strategies.histories(), strategies.days())
+    def _look(self, document, history, day):
+        leaves = [leaf for rule in document.rules for leaf in language.leaves(rule.when)]
+        self.seen.update((type(leaf), getattr(leaf, "measure", None)) for leaf in leaves)
+        for key, judgement in World(history).judge_all(document, day).items():
+            self.seen.update([key.kind, judgement.status, judgement.tier, judgement.goal_on is None])
+            self.seen.update([("usage", judgement.usage > 0), ("fit", judgement.fit > 0)])
+            for rule in document.rules:
+                per = getattr(rule, "per", None) is not None
+                self.seen.add((type(rule), per, judgement.rules[rule.id].met))
+
+    def test_reach_every_leaf_rule_status_and_tier(self):
+        self._look()
+        rules = [(language.Points, True), (language.Points, False), (language.Qualify, False)]
+        expected = {
+            *((*rule, met) for rule in [*rules, (language.Disqualify, False)] for met in (True, False)),
+            *((language.Measured, measure) for measure in language.MEASURES),
+            *((leaf, None) for leaf in (language.Ever, language.SinceLast, language.Age)),
+            *((leaf, None) for leaf in (language.Trait, language.Converted)),
+            *("group", "domain", "user"),
+            *("scored", "disqualified", "outside", "excluded"),
+            *("hot", "warm", "cool", ""),
+            *((score, some) for score in ("usage", "fit") for some in (True, False)),
+            *(True, False),
+        }
+        assert expected - self.seen == set()
