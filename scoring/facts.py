@@ -1,0 +1,572 @@
+"""Facts: what senders say happened. Each is recorded once, whatever is repeated, reordered or split."""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import orjson
+import psycopg
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import OperationalError, transaction
+from django.db.models import Case, IntegerField, Value, When
+
+from scoring import handoffs, identity, tiles
+from scoring.compiler.query import Query
+from scoring.identity import Directory, Moved, Resident, ids_of
+from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
+from scoring.models import Account, Exclusion, Key, Lane, Outcome, Precedence, Source
+from scoring.models.raw import cursor
+
+Cursor = psycopg.Cursor[Any]
+Status = Literal["accepted", "duplicate"]
+T = TypeVar("T")
+
+MANY = 100  # rows from which COPY is faster than arrays
+ATTEMPTS = 20  # of a transaction that meets another one: a deadlock, or a merge of the same users
+PARTITIONS = 3  # the lock under which partitions are made; see tiles.LOCKS
+MOST_PARTITIONS = 50  # made in one transaction: each is a lock
+
+
+class NamesNobody(ValueError):
+    """A fact has neither an id of a person nor an account: nobody could be credited. The door must reject it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One call of a sender, whatever its wire format was."""
+
+    message_id: str  # at most 512 characters, like all ids and names
+    at: datetime  # UTC
+    name: str  # of the event; "$page", "$screen", "$identify", "$group", "$alias" for those calls
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    aliases: tuple[str, ...] = ()  # further ids of the same person
+    group_id: str | None = None  # the account that the call names
+    joins: bool = False  # the user joins group_id: a group call
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    user_traits: Mapping[str, Any] = field(default_factory=dict)
+    account_traits: Mapping[str, Any] = field(default_factory=dict)  # of group_id's account
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch."""
+
+    statuses: list[Status]  # in the order of the facts
+    accepted: int
+    duplicate: int
+    shards: set[int]  # whose scores may have changed: ring them
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A fact that is the first of its message id in the batch."""
+
+    position: int
+    fact: Fact
+    digest: bytes
+
+
+def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> Recorded:
+    """Store the facts that are new, all or none, and return a status for each.
+
+    First who is who, in a transaction of its own, then the facts themselves: so a crash in between loses nothing
+    that was acknowledged, and the sender's retry goes on where it broke off. Raises NamesNobody, and psycopg's
+    DataError if PostgreSQL cannot hold something. Commits: it must not be called inside a transaction.
+    """
+    items = _first_of_each(facts)
+    shards: set[int] = set()
+    new = {item.position for item in _record(source, items, received_at, shards)}
+    statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
+    return Recorded(statuses, len(new), len(facts) - len(new), shards)
+
+
+def _first_of_each(facts: Sequence[Fact]) -> list[_Item]:
+    items: dict[bytes, _Item] = {}
+    for position, fact in enumerate(facts):
+        if not (fact.group_id or ids_of(fact)):
+            raise NamesNobody(f"fact {position} ({fact.message_id}) has no id of a user and no account")
+        digest = hashlib.sha256(fact.message_id.encode()).digest()[:16]
+        items.setdefault(digest, _Item(position, fact, digest))
+    return list(items.values())
+
+
+def _record(source: Source, items: list[_Item], received_at: datetime, shards: set[int]) -> list[_Item]:
+    """Record the items and return those that were new; `shards` collects which shards to ring."""
+    if not items:
+        return []
+    directory, items = _know_everybody(source, items, received_at, shards)
+    if not items:
+        return []
+
+    def store() -> list[_Item]:
+        _ensure_partitions(item.fact.at for item in items)
+        with transaction.atomic(durable=True), cursor() as c:
+            signals = _open_gate(c)
+            if signals is None:
+                raise _NoSignal
+            return _store(c, source, items, directory, signals, received_at, shards)
+
+    return _persevere(store, received_at)
+
+
+class _NoSignal(Exception):
+    """The built-in signal `any` is not active yet."""
+
+
+def _persevere(work: Callable[[], T], at: datetime) -> T:
+    """Do the transaction again when another one crossed its way."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return work()
+        except Moved:
+            continue
+        except _NoSignal:
+            tiles.register(signals=[ANYTHING], at=at)
+        except psycopg.errors.CheckViolation:
+            _made.clear()  # a partition that we remembered is gone
+        except (psycopg.OperationalError, OperationalError) as error:
+            if not _crossed(error):
+                raise
+    return work()
+
+
+def _crossed(error: Exception) -> bool:
+    """Whether PostgreSQL ended the transaction only because of others."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    return isinstance(cause, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+
+
+# ---- who is who ---------------------------------------------------------------------------------------------
+
+
+def _know_everybody(
+    source: Source, items: list[_Item], received_at: datetime, shards: set[int]
+) -> tuple[Directory, list[_Item]]:
+    """Make sure that all people and groups of the items are known; drop items that turn out to be stored already.
+
+    Mostly nothing is new, and this only reads. What it reads can only grow: no lock is needed.
+    """
+    with cursor() as c:
+        directory = identity.look_up(c, [item.fact for item in items])
+        if not identity.news([item.fact for item in items], directory):
+            return directory, items
+        # A repeated call says nothing new, even if a sender changed it.
+        stored = {digest for (digest,) in c.execute(_STORED, _digests(source, items))}
+        items = [item for item in items if item.digest not in stored]
+        news = identity.news([item.fact for item in items], directory)
+        if news:
+            _persevere(lambda: shards.update(_link(news, received_at)), received_at)
+            directory = identity.look_up(c, [item.fact for item in items])
+    return directory, items
+
+
+def _link(news: Sequence[Fact], received_at: datetime) -> set[int]:
+    with transaction.atomic(durable=True), cursor() as c:
+        tiles.hold_fold_lock(c)
+        changes = identity.link(c, news, at=received_at)
+        accounts = tiles.follow(c, changes)
+        return handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=received_at)
+
+
+def _digests(source: Source, items: Sequence[_Item]) -> dict[str, Any]:
+    return {"source": source.pk, "digests": sorted(item.digest for item in items)}
+
+
+_STORED = """
+SELECT digest FROM scoring_event_key
+WHERE source_id = %(source)s::bigint AND digest = ANY (%(digests)s::bytea[])
+"""
+
+
+# ---- what happened ------------------------------------------------------------------------------------------
+
+
+def _open_gate(c: Cursor) -> dict[int, Any] | None:
+    """Hold the gate, then read which signals are folded; None if `any` is not among them."""
+    tiles.hold_gate(c)
+    signals = tiles.active(c)
+    return signals if ANYTHING in signals.values() else None
+
+
+def _store(
+    c: Cursor,
+    source: Source,
+    items: Sequence[_Item],
+    directory: Directory,
+    signals: dict[int, Any],
+    received_at: datetime,
+    shards: set[int],
+) -> list[_Item]:
+    """Store the items that are new: key, event, trait, tile, touch, each in the order of its key."""
+    people = identity.residents(c, {ids[0] for item in items if (ids := ids_of(item.fact))})
+    keys = {**_digests(source, items), "received_at": received_at}
+    taken = {digest for (digest,) in c.execute(_TAKE_KEYS, keys)}
+    new = [item for item in items if item.digest in taken]
+    if not new:
+        return []
+    rows = [_event(item.fact, directory, people) for item in new]
+    common = {"source": source.pk, "received_at": received_at}
+    events = _relation(c, rows)
+    c.execute(_events_sql(events.sql), {**events.params, **common})
+    _store_traits(c, list(_traits(new, rows)), common)
+    tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
+    used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
+    told = {row.account_id for row in rows} - used
+    shards |= handoffs.touch(accounts=used, cause="event", lane=Lane.LIVE, at=received_at)
+    shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
+    return new
+
+
+_TAKE_KEYS = """
+INSERT INTO scoring_event_key (source_id, digest, received_at)
+SELECT %(source)s::bigint, digest, %(received_at)s::timestamptz FROM unnest(%(digests)s::bytea[]) AS n(digest)
+ORDER BY digest ON CONFLICT DO NOTHING RETURNING digest
+"""
+
+
+class _Row(NamedTuple):
+    """A new event as it is stored and folded."""
+
+    message_id: str
+    at: datetime
+    name: str
+    properties: str  # JSON
+    identity_id: int | None
+    named_id: int | None  # the account that the call names
+    user_id: int | None
+    account_id: int  # the account that it counts for: the one named, else the user's home
+    inherited: bool
+
+
+def _event(fact: Fact, directory: Directory, people: Mapping[str, Resident]) -> _Row:
+    ids = ids_of(fact)
+    person = people[ids[0]] if ids else None
+    named = directory.groups[fact.group_id] if fact.group_id else None
+    return _Row(
+        message_id=fact.message_id,
+        at=fact.at,
+        name=fact.name,
+        properties=_json(fact.properties),
+        identity_id=person.identity if person else None,
+        named_id=named,
+        user_id=person.user if person else None,
+        account_id=named or person.home,  # type: ignore[union-attr] (one of the two is there: see NamesNobody)
+        inherited=named is None,
+    )
+
+
+def _json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, which PostgreSQL can hold
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_COLUMNS = "message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited"
+_ARRAYS = """
+SELECT message_id, at, name, properties::jsonb, identity_id, named_id, user_id, account_id, inherited
+FROM unnest(%(message_id)s::text[], %(at)s::timestamptz[], %(name)s::text[], %(properties)s::text[],
+            %(identity_id)s::bigint[], %(named_id)s::bigint[], %(user_id)s::bigint[], %(account_id)s::bigint[],
+            %(inherited)s::boolean[])
+AS n(message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited)
+"""
+_STAGE = """
+DROP TABLE IF EXISTS pg_temp.scoring_fresh;
+CREATE TEMPORARY TABLE scoring_fresh (
+    message_id text, at timestamptz, name text, properties jsonb, identity_id bigint, named_id bigint,
+    user_id bigint, account_id bigint, inherited boolean
+) ON COMMIT DROP
+"""
+
+
+def _relation(c: Cursor, rows: Sequence[_Row]) -> Query:
+    """Return a query of the rows: over arrays if they are few, else over a table of this transaction."""
+    if len(rows) < MANY:
+        return Query(_ARRAYS, dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True)))
+    c.execute(_STAGE)
+    with c.copy(f"COPY pg_temp.scoring_fresh ({_COLUMNS}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    return Query(f"SELECT {_COLUMNS} FROM pg_temp.scoring_fresh")  # noqa: S608
+
+
+@lru_cache(maxsize=4)
+def _events_sql(events: str) -> str:
+    return f"""
+INSERT INTO scoring_event (source_id, message_id, at, received_at, identity_id, account_id, name, properties)
+SELECT %(source)s::bigint, message_id, at, %(received_at)s::timestamptz, identity_id, named_id, name, properties
+FROM ({events}) AS fresh ORDER BY at, message_id COLLATE "C"
+"""  # noqa: S608
+
+
+class _Trait(NamedTuple):
+    account_id: int | None
+    identity_id: int | None
+    key: str
+    value: str | None  # JSON; None: taken back
+    number: Decimal | None
+    day: date | None
+    at: datetime
+    message_id: str
+
+
+def _traits(new: Iterable[_Item], rows: Iterable[_Row]) -> Iterator[_Trait]:
+    for item, row in zip(new, rows, strict=True):
+        fact = item.fact
+        for account, person, traits in (
+            (None, row.identity_id, fact.user_traits if row.identity_id else {}),
+            (row.named_id, None, fact.account_traits if row.named_id else {}),
+        ):
+            for key, value in traits.items():
+                text = None if value is None else _json(value)
+                yield _Trait(account, person, key, text, _number(value), day_of(value), fact.at, fact.message_id)
+
+
+def _number(value: object) -> Decimal | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Decimal(str(value)) if is_number else None
+
+
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)", re.ASCII)
+
+
+def day_of(value: object) -> date | None:
+    """Return the UTC day of an ISO 8601 date or date and time, such as "2026-05-03T10:00:00+02:00"; else None.
+
+    Without an offset it is taken as UTC. A number is never a day.
+    """
+    if not isinstance(value, str) or not _ISO_DAY.match(value):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.date() if moment.tzinfo is None else moment.astimezone(UTC).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _store_traits(c: Cursor, traits: list[_Trait], common: Mapping[str, Any]) -> None:
+    if not traits:
+        return
+    traits.sort(key=lambda t: (t.account_id or 0, t.identity_id or 0, t.key, t.at, t.message_id))
+    columns = dict(zip(_Trait._fields, map(list, zip(*traits, strict=True)), strict=True))
+    c.execute(_NEW_TRAITS, {**columns, **common, "precedence": Precedence.EVENT})
+
+
+_NEW_TRAITS = """
+INSERT INTO scoring_traitchange
+    (account_id, identity_id, key, value, number, day, at, message_id, precedence, received_at, source_id)
+SELECT account_id, identity_id, key, value::jsonb, number, day, at, message_id,
+       %(precedence)s::smallint, %(received_at)s::timestamptz, %(source)s::bigint
+FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)s::text[], %(value)s::text[],
+            %(number)s::numeric[], %(day)s::date[], %(at)s::timestamptz[], %(message_id)s::text[])
+AS n(account_id, identity_id, key, value, number, day, at, message_id)
+"""
+
+
+# ---- partitions ---------------------------------------------------------------------------------------------
+
+_made: set[date] = set()  # Mondays whose partitions this process has seen
+
+
+def _ensure_partitions(times: Iterable[datetime]) -> None:
+    """Make the missing partitions of the events' table, one for each week (from Monday, UTC) of the times."""
+    days = {at.astimezone(UTC).date() for at in times}
+    missing = sorted({day - timedelta(days=day.weekday()) for day in days} - _made)
+    for start in range(0, len(missing), MOST_PARTITIONS):
+        some = missing[start : start + MOST_PARTITIONS]
+        with transaction.atomic(durable=True), cursor() as c:
+            c.execute(f"SELECT pg_advisory_xact_lock({tiles.LOCKS}, {PARTITIONS})")
+            there = {name for (name,) in c.execute(_PARTITIONS)}
+            for monday in some:
+                if _partition(monday) not in there:
+                    c.execute(_new_partition(monday))
+        _made.update(some)
+
+
+def _partition(monday: date) -> str:
+    return f"scoring_event_{monday:%Y%m%d}" if monday.year > 999 else f"scoring_event_{monday.year:04}{monday:%m%d}"
+
+
+_PARTITIONS = """
+SELECT k.relname::text FROM pg_inherits h JOIN pg_class k ON k.oid = h.inhrelid
+WHERE h.inhparent = 'scoring_event'::regclass
+"""
+
+
+def _new_partition(monday: date) -> str:
+    """The statements that make a partition. Attached, not created in place: that would lock all readers out."""
+    last = date.max - timedelta(days=6)
+    end = f"'{monday + timedelta(days=7)} 00:00:00+00'" if monday <= last else "MAXVALUE"
+    name = _partition(monday)
+    return f"""
+CREATE TABLE {name} (LIKE scoring_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+ALTER TABLE scoring_event ATTACH PARTITION {name} FOR VALUES FROM ('{monday} 00:00:00+00') TO ({end})
+"""
+
+
+# ---- outcomes and exclusions --------------------------------------------------------------------------------
+
+
+def record_outcome(
+    *,
+    account: Account,
+    kind: str,
+    at: datetime,
+    received_at: datetime,
+    message_id: str,
+    source: Source | None = None,
+    amount: Decimal | None = None,
+) -> tuple[Outcome, bool]:
+    """Record a conversion once, touch its account, and return it with whether it was new.
+
+    The same message id is the same outcome, whatever else is said. `amount` has two decimals. May be part of the
+    caller's transaction.
+    """
+    with transaction.atomic():
+        outcome, is_new = Outcome.objects.get_or_create(
+            message_id=message_id,
+            defaults={
+                "account": account,
+                "kind": kind,
+                "at": at,
+                "received_at": received_at,
+                "source": source,
+                "amount": amount,
+            },
+        )
+        if is_new:
+            handoffs.touch(accounts=[account.pk], cause="outcome", lane=Lane.LIVE, at=received_at)
+    return outcome, is_new
+
+
+def exclude(
+    *,
+    kind: str,
+    value: str,
+    why: str,
+    note: str = "",
+    starts_on: date | None = None,
+    ends_on: date | None = None,
+    by: AbstractBaseUser | None,
+    at: datetime,
+) -> Exclusion:
+    """Let somebody not count from `starts_on` (None: since ever) to the day before `ends_on` (None: for ever).
+
+    Touches every account that this changes, and returns the exclusion. Domains and addresses are taken in lower case.
+    """
+    value = value.strip()
+    if kind in (Exclusion.Kind.DOMAIN, Exclusion.Kind.EMAIL):
+        value = value.lower()
+    with transaction.atomic():
+        exclusion = Exclusion.objects.create(
+            kind=kind,
+            value=value,
+            why=why,
+            note=note,
+            starts_on=starts_on,
+            ends_on=ends_on,
+            created_by=by,
+            created_at=at,
+        )
+        _touch_excluded(exclusion, at)
+    return exclusion
+
+
+def lift_exclusion(*, exclusion: Exclusion, at: datetime) -> None:
+    """Let them count again from today (UTC) on; the past stays as it was. Touches every account that this changes."""
+    today = at.astimezone(UTC).date()
+    with transaction.atomic():
+        still = Exclusion.objects.filter(pk=exclusion.pk).exclude(ends_on__lte=today)
+        if still.update(ends_on=today):
+            _touch_excluded(exclusion, at)
+    exclusion.refresh_from_db()
+
+
+def _touch_excluded(exclusion: Exclusion, at: datetime) -> None:
+    with cursor() as c:
+        rows = c.execute(_EXCLUDED[exclusion.kind], {"value": exclusion.value})
+        accounts = {account for (account,) in rows}
+    handoffs.touch(accounts=accounts, cause="exclusion", lane=Lane.LIVE, at=at)
+
+
+_WHERE_THEY_COUNT = """
+SELECT DISTINCT t.account_id FROM scoring_tile t JOIN scoring_identity i ON i.user_id = t.user_id WHERE i.user_id IN
+"""
+_EXCLUDED = {
+    Exclusion.Kind.DOMAIN: f"""{_WHERE_THEY_COUNT} (
+        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
+        WHERE e.domain = %(value)s::text)
+    UNION SELECT id FROM scoring_account WHERE kind = 'domain' AND external_id = %(value)s::text""",  # noqa: S608
+    Exclusion.Kind.EMAIL: f"""{_WHERE_THEY_COUNT} (
+        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
+        WHERE e.email = %(value)s::text)""",  # noqa: S608
+    Exclusion.Kind.USER: f"""{_WHERE_THEY_COUNT} (
+        SELECT user_id FROM scoring_identity WHERE value = %(value)s::text)""",  # noqa: S608
+    Exclusion.Kind.ACCOUNT: "SELECT id FROM scoring_account WHERE external_id = %(value)s::text",
+}
+
+
+# ---- accounts, sources and keys -----------------------------------------------------------------------------
+
+
+def account_named(*, external_id: str) -> Account | None:
+    """Return the account with this id; of several the group's, then the domain's, user's and visitor's."""
+    order = [When(kind=kind, then=Value(rank)) for rank, kind in enumerate(Account.Kind.values)]
+    ranked = Account.objects.filter(external_id=external_id).order_by(Case(*order, output_field=IntegerField()))
+    return ranked.first()
+
+
+def create_source(*, slug: str, at: datetime) -> Source:
+    """Return the source with this slug, made now if there is none."""
+    source, _ = Source.objects.get_or_create(slug=slug, defaults={"created_at": at})
+    return source
+
+
+def fix_rebase(*, source: Source, days: int) -> int:
+    """Fix by how many days the source's imports are shifted, and return it: the first call decides for ever."""
+    Source.objects.filter(pk=source.pk, rebase_days__isnull=True).update(rebase_days=days)
+    source.refresh_from_db(fields=["rebase_days"])
+    return days if source.rebase_days is None else source.rebase_days
+
+
+def create_key(*, source: Source, kind: str, by: AbstractBaseUser | None, at: datetime) -> tuple[Key, str]:
+    """Make a key of the kind for the source; return it with its text, which cannot be shown again."""
+    public_id = secrets.token_hex(6)
+    text = f"{_PREFIX[kind]}_{public_id}_{secrets.token_urlsafe(24)}"
+    key = Key.objects.create(
+        source=source,
+        kind=kind,
+        public_id=public_id,
+        secret_hash=_hash(text),
+        created_by=by,
+        created_at=at,
+    )
+    return key, text
+
+
+_PREFIX = {Key.Kind.WRITE: "wk", Key.Kind.SERVER: "sk"}
+
+
+def key_for(*, secret: str) -> Key | None:
+    """Return the live key with this text, its source loaded; None if there is none."""
+    public_id = secret.split("_")[1] if secret.count("_") >= 2 else ""
+    key = Key.objects.select_related("source").filter(public_id=public_id, revoked_at__isnull=True).first()
+    return key if key and hmac.compare_digest(bytes(key.secret_hash), _hash(secret)) else None
+
+
+def revoke_key(*, key: Key, at: datetime) -> None:
+    """End the key; nothing happens if it has ended before."""
+    Key.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=at)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

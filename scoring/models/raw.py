@@ -1,0 +1,15 @@
+"""A cursor that binds values on the server, for statements that Django's ORM cannot say."""
+
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+
+def cursor() -> psycopg.Cursor[Any]:
+    """Return a psycopg cursor on Django's connection, inside Django's transaction if there is one.
+
+    It prepares what is executed often, and raises psycopg's own errors, not Django's.
+    """
+    connection.ensure_connection()
+    return psycopg.Cursor(connection.connection)
