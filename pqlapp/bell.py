@@ -97,7 +97,7 @@ def tick() -> None:
         log.warning("beat_not_noted", reason=str(error))
     ring(shards=scoring_tasks.sweep())
     routing_tasks.open_leads()
-    routing_tasks.wake_snoozed()
+    routing_tasks.tend_leads()
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)
     scoring_tasks.prepare_partitions()

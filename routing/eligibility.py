@@ -1,7 +1,7 @@
 """The gates that a member of a pool must pass to be given a lead. Pure: facts in, verdicts in words out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,7 @@ class Candidate:
     log_in_active: bool
     open_leads: int  # of this pool, in the AE's hands
     capacity: int | None  # None: no limit
+    had_it: bool = False  # this very lead was with the AE before, and was taken or given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,12 @@ class Verdict:
 
 def verdicts(candidate: Candidate) -> tuple[Verdict, ...]:
     """Return the verdict of every gate, in a fixed order; all of them, so that a record tells everything."""
-    return _membership(candidate), _ae(candidate), _capacity(candidate)
+    return _membership(candidate), _ae(candidate), _capacity(candidate), _new_to_it(candidate)
+
+
+def is_free(candidate: Candidate) -> bool:
+    """Return whether the candidate could take a lead at all, were it not this very one."""
+    return is_eligible(verdicts(replace(candidate, had_it=False)))
 
 
 def is_eligible(all_verdicts: Sequence[Verdict]) -> bool:
@@ -56,3 +62,11 @@ def _capacity(candidate: Candidate) -> Verdict:
     passed = candidate.open_leads < candidate.capacity
     detail = f"{candidate.open_leads} of {candidate.capacity} open"
     return Verdict("capacity", passed, detail if passed else f"{detail}: full")
+
+
+def _new_to_it(candidate: Candidate) -> Verdict:
+    return Verdict(
+        name="new to it",
+        passed=not candidate.had_it,
+        detail="had this lead before" if candidate.had_it else "never had this lead",
+    )

@@ -67,7 +67,7 @@ class Lead(models.Model):
     tier = models.CharField(max_length=64)  # the best since it opened
     tier_rank = models.PositiveSmallIntegerField()  # of `tier` in its version; 1 is the best
     opening = models.JSONField()  # the score's ledger on the day it opened
-    # One entry per rule set of the motion that calls for this lead, the opener first: see leads.reason_of.
+    # One entry per rule set of the motion that calls for this lead, the opener first: see leads.opening.
     reasons = models.JSONField(default=list)
     why = models.JSONField(default=list)  # the account's most active people on the day it opened
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
@@ -177,7 +177,7 @@ class Assignment(models.Model):
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="assignments")
     how = models.CharField(max_length=8, choices=How.choices)
     at = models.DateTimeField()
-    # Every candidate with each gate's verdict, weights, credits before and after, and the reason: see leads.
+    # Every candidate with each gate's verdict, weights, credits before and after, and the reason: see leads.assigning.
     decision = models.JSONField()
     released_at = models.DateTimeField(null=True, blank=True)  # the lead left this AE, or was closed
     refunded = models.BooleanField(default=False)  # the turn was given back

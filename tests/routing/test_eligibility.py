@@ -16,7 +16,7 @@ class TestVerdicts:
     def test_pass_for_a_free_member(self) -> None:
         verdicts = eligibility.verdicts(BEN)
         assert eligibility.is_eligible(verdicts)
-        assert [v.detail for v in verdicts] == ["in the rotation", "active", "3 of 5 open"]
+        assert [v.detail for v in verdicts] == ["in the rotation", "active", "3 of 5 open", "never had this lead"]
 
     def test_refuse_a_full_one(self) -> None:
         assert failed(replace(BEN, open_leads=5)) == {"capacity": "5 of 5 open: full"}
@@ -36,5 +36,14 @@ class TestVerdicts:
         assert failed(replace(BEN, log_in_active=False)) == {"active": "cannot log in"}
 
     def test_are_all_told_even_when_the_first_fails(self) -> None:
-        nobody = replace(BEN, membership_active=False, ae_active=False, open_leads=9)
-        assert list(failed(nobody)) == ["membership", "active", "capacity"]
+        nobody = replace(BEN, membership_active=False, ae_active=False, open_leads=9, had_it=True)
+        assert list(failed(nobody)) == ["membership", "active", "capacity", "new to it"]
+
+    def test_do_not_give_a_lead_back_to_who_had_it(self) -> None:
+        assert failed(replace(BEN, had_it=True)) == {"new to it": "had this lead before"}
+
+
+class TestIsFree:
+    def test_asks_about_any_lead_but_the_one_in_hand(self) -> None:
+        assert eligibility.is_free(replace(BEN, had_it=True))
+        assert not eligibility.is_free(replace(BEN, had_it=True, open_leads=5))

@@ -1,0 +1,191 @@
+"""The one table of what may happen to a lead when, and the one way in which it happens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State
+
+ANY_STAGE = frozenset({Stage.MQL, Stage.PQL, Stage.SQL})
+QUALIFIED = frozenset({Stage.MQL, Stage.PQL})
+OPEN = frozenset({State.UNASSIGNED, State.ASSIGNED, State.SNOOZED})
+_A = {Stage.MQL: "an MQL", Stage.PQL: "a PQL", Stage.SQL: "an SQL"}
+HELD = frozenset({State.ASSIGNED, State.SNOOZED})
+
+
+class LeadError(ValueError):
+    """Something that cannot be done with a lead; the text says why, and what to do instead."""
+
+
+class IllegalMove(LeadError):
+    """The lead is not in a state or stage that allows the move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From which states and stages a verb may start, and where it ends."""
+
+    done: str  # "it was …"
+    states: frozenset[State]
+    stages: frozenset[Stage] = ANY_STAGE
+    to_state: State | None = None  # None: as it was
+    to_stage: Stage | None = None
+    closed_as: str = ""
+    by_person: bool = True  # a person may ask for it; the others are the system's own
+    instead: str = ""  # what to do where the stage forbids it
+
+
+MOVES: Mapping[str, Move] = {
+    "assign": Move("assigned", frozenset({State.UNASSIGNED}), to_state=State.ASSIGNED, by_person=False),
+    "accept": Move(
+        "accepted", HELD, QUALIFIED, State.ASSIGNED, Stage.SQL, instead="It was accepted before; go on working it."
+    ),
+    "snooze": Move("snoozed", HELD, to_state=State.SNOOZED),
+    "wake": Move("woken", frozenset({State.SNOOZED}), to_state=State.ASSIGNED),
+    "disqualify": Move("disqualified", OPEN, to_state=State.CLOSED, closed_as="disqualified"),
+    "win": Move("won", HELD, to_state=State.CLOSED, closed_as="won"),
+    "lose": Move(
+        "lost",
+        HELD,
+        frozenset({Stage.SQL}),
+        State.CLOSED,
+        closed_as="lost",
+        instead="Only an accepted lead can be lost: accept it first, or disqualify it.",
+    ),
+    "reassign": Move("reassigned", OPEN, to_state=State.ASSIGNED),
+    "unassign": Move("given back", HELD, to_state=State.UNASSIGNED),
+    "release": Move("released", HELD, to_state=State.UNASSIGNED, by_person=False),
+    "upgrade": Move("upgraded", OPEN, by_person=False),
+    "add_reason": Move("given a further reason", OPEN, by_person=False),
+    "withdraw": Move(
+        "withdrawn",
+        OPEN,
+        QUALIFIED,
+        State.CLOSED,
+        closed_as="withdrawn",
+        by_person=False,
+        instead="Somebody accepted it, so it stays until it is won, lost or disqualified.",
+    ),
+    "convert": Move("won", OPEN, to_state=State.CLOSED, closed_as="won", by_person=False),
+}
+
+
+def refusal(*, lead: Lead, verb: str) -> str:
+    """Return in a sentence why the verb is not allowed for the lead now; empty if it is."""
+    move = MOVES[verb]
+    if lead.state == State.CLOSED:
+        return f"Lead {lead.pk} is closed ({lead.closed_as}), so it can no longer be {move.done}."
+    if lead.state not in move.states:
+        allowed = " or ".join(sorted(move.states))
+        return f"Lead {lead.pk} is {lead.state}, so it cannot be {move.done}: only one that is {allowed} can."
+    if lead.stage not in move.stages:
+        return f"Lead {lead.pk} is {_A[Stage(lead.stage)]}, so it cannot be {move.done}. {move.instead}"
+    return ""
+
+
+def allowed(*, lead: Lead) -> tuple[str, ...]:
+    """Return the verbs that a person may use on the lead now, in the order of the table."""
+    return tuple(verb for verb, move in MOVES.items() if move.by_person and not refusal(lead=lead, verb=verb))
+
+
+def lock_lane(*, account_id: int) -> None:
+    """Take the account's lane, inside a transaction: from now on nothing else happens to its leads."""
+    lanes = Lane.objects.select_for_update()
+    if not lanes.filter(account_id=account_id).exists():
+        Lane.objects.bulk_create([Lane(account_id=account_id)], ignore_conflicts=True)
+        lanes.get(account_id=account_id)
+
+
+def lock(*, lead: Lead) -> Lead:
+    """Return the lead as it is now, inside a transaction, with its lane and itself locked in this order."""
+    lock_lane(account_id=lead.account_id)
+    return (
+        Lead.objects.select_for_update(of=("self",))
+        .select_related("account", "rule_set", "pool", "ae__user")
+        .get(pk=lead.pk)
+    )
+
+
+def make(
+    *,
+    lead: Lead,
+    verb: str,
+    by: User | None,
+    at: datetime,
+    note: str = "",
+    data: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Lead:
+    """Move a locked lead, change further fields of it, and write the move down; returns the same lead.
+
+    Raises IllegalMove, with a sentence, if the table does not allow the verb now.
+    """
+    if why := refusal(lead=lead, verb=verb):
+        raise IllegalMove(why)
+    move, before = MOVES[verb], (lead.state, lead.stage)
+    changes |= {"state": move.to_state or lead.state, "stage": move.to_stage or lead.stage}
+    if by is not None and move.by_person and lead.first_touched_at is None and verb not in ("reassign", "unassign"):
+        changes["first_touched_at"] = at
+    for field, value in changes.items():
+        setattr(lead, field, value)
+    lead.save(update_fields=list(changes))
+    write(lead=lead, verb=verb, by=by, at=at, before=before, note=note, data=data)
+    return lead
+
+
+def close(
+    *, lead: Lead, verb: str, by: User | None, at: datetime, reason: str = "", data: Mapping[str, Any] | None = None
+) -> Lead:
+    """Close a locked lead by a closing verb: its AE stays on it, the assignment ends; returns the same lead."""
+    end_assignment(lead=lead, at=at)
+    return make(
+        lead=lead,
+        verb=verb,
+        by=by,
+        at=at,
+        note=reason,
+        data=data,
+        closed_as=MOVES[verb].closed_as,
+        closed_at=at,
+        close_reason=reason,
+        snoozed_until=None,
+        unassigned_reason="",
+    )
+
+
+def end_assignment(*, lead: Lead, at: datetime) -> Assignment | None:
+    """End the standing assignment of a locked lead; returns it, or None if nobody had the lead."""
+    standing = Assignment.objects.filter(lead=lead, ae__isnull=False, released_at=None).first()
+    if standing:
+        standing.released_at = at
+        standing.save(update_fields=["released_at"])
+    return standing
+
+
+def write(
+    *,
+    lead: Lead,
+    verb: str,
+    by: User | None,
+    at: datetime,
+    before: tuple[str, str] = ("", ""),
+    note: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what just happened to a lead."""
+    LeadMove.objects.create(
+        lead=lead,
+        at=at,
+        by=by,
+        verb=verb,
+        from_state=before[0],
+        to_state=lead.state,
+        from_stage=before[1],
+        to_stage=lead.stage,
+        ae=lead.ae,
+        note=note,
+        data=dict(data or {}),
+    )

@@ -1,0 +1,222 @@
+"""From a hint that an account's score crossed a line to a lead that opens, grows or closes."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from routing import handling
+from routing.leads import assigning, moves
+from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
+from scoring import handoffs
+from scoring.models import Score, Status
+
+log = logging.getLogger(__name__)
+
+# A lead that somebody closed so does not open again while the account stays qualified without a break.
+SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED)
+
+NO_LONGER = {
+    Status.SCORED: "The score fell below what holds the tier.",
+    Status.DISQUALIFIED: "A rule disqualifies the account.",
+    Status.OUTSIDE: "The account is outside the population.",
+    Status.EXCLUDED: "The account is excluded.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A hint that was taken up: the lead that it opened or changed, if any, or why it failed."""
+
+    lead: Lead | None
+    error: str = ""
+
+
+def open_crossed(*, at: datetime) -> Considered | None:
+    """Take up the oldest hint, in one transaction; None when none is waiting.
+
+    A hint only says where to look: what is done depends on the present Score, read under the account's lane. A hint
+    that fails is put off with its error, so that it never stands in the way of another.
+    """
+    hint = None
+    try:
+        with transaction.atomic():
+            hint = handoffs.claim_crossed(at=at)
+            if hint is None:
+                return None
+            lead = consider(account_id=hint.account_id, rule_set_id=hint.rule_set_id, cause=hint.cause, at=at)
+    except Exception as error:
+        if hint is None:
+            raise
+        log.exception("The hint of account %s failed and is put off.", hint.account_id)
+        reason = f"{type(error).__name__}: {error}"
+        handoffs.put_off(hint=hint, until=at + _pause(hint.attempts), error=reason)
+        return Considered(None, reason)
+    return Considered(lead)
+
+
+def _pause(attempts: int) -> timedelta:
+    """Return how long a hint waits that failed so often before: 1 minute, doubled each time, up to an hour."""
+    return timedelta(minutes=min(2**attempts, 60))
+
+
+def open_all(*, at: datetime, limit: int) -> int:
+    """Take up to so many hints, each in a transaction of its own; returns how many there were."""
+    taken = 0
+    while taken < limit and open_crossed(at=at):
+        taken += 1
+    return taken
+
+
+def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> Lead | None:
+    """Hold an account's present Score against its open lead of the rule set's motion, under the lane's lock.
+
+    Opens, upgrades, withdraws or closes it; returns the lead that changed, or None. `cause` is what set the
+    rescore in motion, for the record.
+    """
+    moves.lock_lane(account_id=account_id)
+    scores = Score.objects.select_related("rule_set", "version")
+    score = scores.filter(account=account_id, rule_set=rule_set_id).first()
+    if score is None:
+        return None
+    mine = Lead.objects.filter(account=account_id, motion=score.rule_set.motion)
+    lead = mine.exclude(state=State.CLOSED).first()
+    if lead is None:
+        return _open(score, at=at) if _may_open(score) else None
+    return _review(moves.lock(lead=lead), score, cause=cause, at=at)
+
+
+def _may_open(score: Score) -> bool:
+    if not _is_for_sales(score):
+        return False
+    settled = Lead.objects.filter(account=score.account_id, motion=score.rule_set.motion, closed_as__in=SETTLED)
+    last = settled.order_by("-closed_at").values_list("closed_at", flat=True).first()
+    return last is None or score.qualified_at is None or score.qualified_at > last
+
+
+def _is_for_sales(score: Score) -> bool:
+    return score.is_pql and _plan(score).handling is Handling.SALES
+
+
+def _plan(score: Score) -> handling.Plan:
+    return handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql)
+
+
+def _open(score: Score, *, at: datetime) -> Lead:
+    lead = Lead.objects.create(
+        account_id=score.account_id,
+        motion=score.rule_set.motion,
+        rule_set=score.rule_set,
+        version=score.version,
+        stage=Stage.PQL,
+        state=State.UNASSIGNED,
+        origin=Origin.PQL,
+        opening_tier=score.tier,
+        tier=score.tier,
+        tier_rank=_rank(score),
+        opening=score.ledger,
+        reasons=[_reason(score, at=at)],
+        unassigned_reason="Not routed yet.",
+        opened_at=at,
+    )
+    moves.write(lead=lead, verb="open", by=None, at=at, note=f"Qualified as {score.tier}.")
+    assigning.route(lead=lead, plan=_plan(score), at=at)
+    return lead
+
+
+def _review(lead: Lead, score: Score, *, cause: str, at: datetime) -> Lead | None:
+    if _converted(lead, score):
+        return _convert(lead, score, at=at)
+    if score.is_pql:
+        return _grow(lead, score, at=at) if _is_for_sales(score) else None
+    if lead.first_touched_at is None and not _still_called_for(lead):
+        return moves.close(
+            lead=lead, verb="withdraw", by=None, at=at, reason=NO_LONGER[Status(score.status)], data={"cause": cause}
+        )
+    return None
+
+
+def _converted(lead: Lead, score: Score) -> bool:
+    """Return whether the goal was reached since the lead opened, or became known since."""
+    if score.goal_on is None:
+        return False
+    known = [reason["goal_on"] for reason in lead.reasons if reason["rule_set"] == score.rule_set_id]
+    if known:
+        return bool(known[0] != score.goal_on.isoformat())
+    return score.goal_on >= lead.opened_at.date()
+
+
+def _convert(lead: Lead, score: Score, *, at: datetime) -> Lead:
+    worked = lead.first_touched_at is not None
+    how = "" if worked else " by itself: no AE had worked it"
+    return moves.close(
+        lead=lead,
+        verb="convert",
+        by=None,
+        at=at,
+        reason=f"The account reached the goal on {score.goal_on:%-d %B %Y}{how}.",
+        data={"self_serve": not worked, "goal_on": f"{score.goal_on}"},
+    )
+
+
+def _grow(lead: Lead, score: Score, *, at: datetime) -> Lead | None:
+    """Add the rule set's reason if it is new; raise the tier if it is a better one."""
+    new, better = score.rule_set_id not in _rule_sets(lead), _rank(score) < lead.tier_rank
+    if not new and not better:
+        return None
+    data = {"from_tier": lead.tier, "to_tier": score.tier, "rule_set": score.rule_set.slug}
+    changes: dict[str, Any] = {"reasons": _reasons_with(lead, score, at=at)}
+    if better:
+        changes |= {"tier": score.tier, "tier_rank": _rank(score)}
+    verb, note = "add_reason" if new else "upgrade", f"{score.rule_set.name}: {score.tier}."
+    return moves.make(lead=lead, verb=verb, by=None, at=at, note=note, data=data, **changes)
+
+
+def _still_called_for(lead: Lead) -> bool:
+    """Return whether any rule set of the motion has the account in a PQL tier, or holds a tier of the lead."""
+    scores = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion)
+    return any(score.is_pql or _tiers(lead, score) & set(score.held) for score in scores)
+
+
+def _tiers(lead: Lead, score: Score) -> set[str]:
+    """Return the tiers by which the score's rule set called for the lead."""
+    opening = {lead.opening_tier} if lead.rule_set_id == score.rule_set_id else set()
+    return opening | {reason["tier"] for reason in lead.reasons if reason["rule_set"] == score.rule_set_id}
+
+
+def _rule_sets(lead: Lead) -> set[int]:
+    return {reason["rule_set"] for reason in lead.reasons}
+
+
+def _rank(score: Score) -> int:
+    """Return the place of the score's tier in its version; 1 is the best."""
+    return [tier["name"] for tier in score.version.document["tiers"]].index(score.tier) + 1
+
+
+def _reasons_with(lead: Lead, score: Score, *, at: datetime) -> list[dict[str, Any]]:
+    """Return the lead's reasons with the score's in the place of its rule set's old one, or at the end."""
+    fresh = _reason(score, at=at)
+    for place, reason in enumerate(lead.reasons):
+        if reason["rule_set"] == score.rule_set_id:
+            # The goal as it was known at first: a later one closes the lead.
+            return [*lead.reasons[:place], fresh | {"goal_on": reason["goal_on"]}, *lead.reasons[place + 1 :]]
+    return [*lead.reasons, fresh]
+
+
+def _reason(score: Score, *, at: datetime) -> dict[str, Any]:
+    """Return as JSON data why a rule set calls for a lead: the score as it was then."""
+    return {
+        "rule_set": score.rule_set_id,
+        "slug": score.rule_set.slug,
+        "name": score.rule_set.name,
+        "version": score.version.number,
+        "tier": score.tier,
+        "usage": score.usage,
+        "fit": score.fit,
+        "as_of": score.as_of.isoformat(),
+        "at": at.isoformat(),
+        "goal_on": score.goal_on and score.goal_on.isoformat(),
+        "ledger": score.ledger,
+    }

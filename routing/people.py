@@ -1,0 +1,188 @@
+"""Who may log in and who works leads: log-ins, AEs, pools, memberships, and what is done with each tier."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils.text import slugify
+
+from routing import leads
+from routing.models import AE, Handling, HandlingPolicy, Membership, Pool
+from scoring.models import RuleSet
+
+ROLES = ("AE", "Manager", "Admin")
+MAX_WEIGHT = 1000
+
+
+class PeopleError(ValueError):
+    """Something about people or pools that cannot be; the text says what to do."""
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """Return the user's roles, of AE, Manager and Admin; a superuser is an Admin, a locked log-in has none."""
+    if not user.is_active:
+        return frozenset()
+    names = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
+    return frozenset(names | ({"Admin"} if user.is_superuser else set()))
+
+
+def create_log_in(*, email: str, name: str, role: str, password: str | None, at: datetime) -> tuple[User, bool]:
+    """Return the log-in of an e-mail address with the role, and whether it was new.
+
+    The address in lower case is the user name. Admins may use the admin pages. An existing log-in is given the
+    role, and keeps its name and password. Without a password nobody can log in with it yet.
+    Raises PeopleError if the address is not one, or the role is not known.
+    """
+    address = email.strip().lower()
+    try:
+        validate_email(address)
+    except ValidationError as error:
+        raise PeopleError(f"{email!r} is not an e-mail address.") from error
+    if role not in ROLES:
+        raise PeopleError(f"{role!r} is not a role: choose one of {', '.join(ROLES)}.")
+    with transaction.atomic():
+        user = User.objects.filter(username=address).first()
+        new = user is None
+        if user is None:
+            first, _, last = name.strip().partition(" ")
+            user = User.objects.create_user(
+                address, address, password, first_name=first, last_name=last, date_joined=at
+            )
+        user.groups.add(Group.objects.get_or_create(name=role)[0])
+        if role == "Admin" and not (user.is_staff and user.is_superuser):
+            user.is_staff = user.is_superuser = True
+            user.save(update_fields=["is_staff", "is_superuser"])
+    return user, new
+
+
+def create_pool(*, name: str, at: datetime, rule_set: RuleSet | None = None, is_default: bool = False) -> Pool:
+    """Return a new pool; the first pool ever becomes the default one, which takes what no other does.
+
+    Raises PeopleError if the name is taken, or the rule set has a pool already.
+    """
+    name = name.strip()
+    if not slugify(name):
+        raise PeopleError("Give the pool a name with at least one letter or digit.")
+    if Pool.objects.filter(name__iexact=name).exists():
+        raise PeopleError(f"There is a pool {name!r} already: choose another name.")
+    _refuse_second_pool(rule_set)
+    with transaction.atomic():
+        if is_default:
+            Pool.objects.filter(is_default=True).update(is_default=False)
+        return Pool.objects.create(
+            name=name,
+            slug=_free_slug(name),
+            rule_set=rule_set,
+            is_default=is_default or not Pool.objects.exists(),
+            created_at=at,
+        )
+
+
+def create_ae(
+    *,
+    email: str,
+    name: str,
+    pool: str,
+    at: datetime,
+    weight: int = 1,
+    capacity: int | None = None,
+    password: str | None = None,
+    time_zone: str = "UTC",
+) -> tuple[AE, bool]:
+    """Return the AE with this e-mail address, in the named pool, and whether the AE was new.
+
+    Makes what is missing of log-in, AE, pool and membership; who is there already keeps name and password, and
+    takes the new weight and capacity. Leads that wait for the pool are given out after the commit.
+    Raises PeopleError if something given is not possible.
+    """
+    _check_time_zone(time_zone)
+    with transaction.atomic():
+        user, _ = create_log_in(email=email, name=name, role="AE", password=password, at=at)
+        ae, new = AE.objects.get_or_create(user=user, defaults={"joined_at": at, "time_zone": time_zone})
+        if not ae.is_active:
+            ae.is_active = True
+            ae.save(update_fields=["is_active"])
+        found = Pool.objects.filter(name__iexact=pool.strip()).first()
+        set_membership(
+            pool=found or create_pool(name=pool, at=at), ae=ae, weight=weight, capacity=capacity, is_active=True, at=at
+        )
+    return ae, new
+
+
+def set_membership(
+    *, pool: Pool, ae: AE, weight: int, capacity: int | None, is_active: bool, at: datetime
+) -> Membership:
+    """Put an AE into a pool's rotation, or change the place that it has there; returns the membership.
+
+    A joiner starts with no credit; a change keeps the credit. Leads that wait for the pool are given out after the
+    commit. Raises PeopleError if weight or capacity are impossible.
+    """
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise PeopleError(f"A weight is a whole number from 1 to {MAX_WEIGHT}, not {weight}.")
+    if capacity is not None and capacity < 0:
+        raise PeopleError("A capacity is 0 or more open leads; leave it empty for no limit.")
+    with transaction.atomic():
+        leads.lock_pools([pool.pk])  # the rotation is not to see half a change
+        membership, _ = Membership.objects.update_or_create(
+            pool=pool,
+            ae=ae,
+            defaults={"weight": weight, "capacity": capacity, "is_active": is_active},
+            create_defaults={"weight": weight, "capacity": capacity, "is_active": is_active, "joined_at": at},
+        )
+        leads.drain_later(at=at)
+    return membership
+
+
+def deactivate_ae(*, ae: AE, at: datetime) -> int:
+    """Take an AE off the leads for good: the open ones are routed anew. Returns how many those were.
+
+    The log-in stays. If it is interrupted, the periodic task goes on.
+    """
+    AE.objects.filter(pk=ae.pk).update(is_active=False)
+    return leads.release_orphans(at=at)
+
+
+def set_handling(
+    *, rule_set: RuleSet, tier: str, handling: str, at: datetime, pool: Pool | None = None
+) -> HandlingPolicy:
+    """Say what is done with a tier of a rule set from now on, and by which pool; returns the policy.
+
+    Open leads stay as they are; those that wait for an AE are routed by it after the commit. Raises PeopleError
+    if there is no such handling.
+    """
+    if handling not in Handling.values:
+        raise PeopleError(f"{handling!r} is not a handling: choose one of {', '.join(Handling.values)}.")
+    with transaction.atomic():
+        policy, _ = HandlingPolicy.objects.update_or_create(
+            rule_set=rule_set, tier=tier, defaults={"handling": handling, "pool": pool}
+        )
+        leads.drain_later(at=at)
+    return policy
+
+
+def _refuse_second_pool(rule_set: RuleSet | None) -> None:
+    taken = Pool.objects.filter(rule_set=rule_set).first() if rule_set else None
+    if taken:
+        raise PeopleError(
+            f"The leads of {rule_set} go to the pool {taken.name}: to divide them among pools, "
+            "give its tiers pools of their own."
+        )
+
+
+def _check_time_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise PeopleError(f"{name!r} is not a time zone: give one such as Europe/Berlin.") from error
+
+
+def _free_slug(name: str) -> str:
+    """Return the name as a slug that no pool has: `west`, `west-2`, and so on."""
+    base, taken = slugify(name)[:56], set(Pool.objects.values_list("slug", flat=True))
+    number = 1
+    while (slug := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return slug

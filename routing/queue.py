@@ -1,0 +1,160 @@
+"""What pages and the API read: an AE's ranked queue, the team's board, what waits for an AE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import models
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
+
+from routing import people
+from routing.models import AE, Lead, Membership, Stage, State
+from scoring.models import Score
+
+
+class Tab(models.TextChoices):
+    """A part of a queue."""
+
+    NEW = "new", "New"
+    WORKING = "working", "Working"
+    SNOOZED = "snoozed", "Snoozed"
+    CLOSED = "closed", "Closed"
+
+
+OPEN_TABS = (Tab.NEW, Tab.WORKING, Tab.SNOOZED)
+
+IN_TAB: Mapping[str, Q] = {
+    Tab.NEW: Q(state=State.ASSIGNED) & ~Q(stage=Stage.SQL),
+    Tab.WORKING: Q(state=State.ASSIGNED, stage=Stage.SQL),
+    Tab.SNOOZED: Q(state=State.SNOOZED),
+    Tab.CLOSED: Q(state=State.CLOSED),
+}
+
+BY_URGENCY = ("tier_rank", F("points").desc(nulls_last=True), "opened_at", "pk")
+ORDER: Mapping[str, tuple[str | models.expressions.OrderBy, ...]] = {
+    Tab.NEW: BY_URGENCY,
+    Tab.WORKING: BY_URGENCY,
+    Tab.SNOOZED: ("snoozed_until", "pk"),
+    Tab.CLOSED: ("-closed_at", "-pk"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A lead as a list shows it."""
+
+    lead: Lead  # with account, rule set, pool, AE and the AE's log-in
+    score: Score | None  # the present one of the rule set that opened the lead
+    age: timedelta  # since the lead opened
+
+    @property
+    def usage(self) -> int:
+        """Hundredths of a point: now, or when it opened if there is no score any more."""
+        return self.score.usage if self.score else int(self.lead.opening["usage"])
+
+    @property
+    def fit(self) -> int:
+        """Hundredths of a point: now, or when it opened if there is no score any more."""
+        return self.score.fit if self.score else int(self.lead.opening["fit"])
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member of a pool as the team's board shows it."""
+
+    membership: Membership  # with pool, AE and the AE's log-in
+    new: int
+    working: int
+    snoozed: int
+    oldest_new_at: datetime | None  # since when the longest waiting new lead has been with the AE
+
+    @property
+    def open(self) -> int:
+        """How many open leads of the pool the AE holds."""
+        return self.new + self.working + self.snoozed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the capacity is used up."""
+        capacity = self.membership.capacity
+        return capacity is not None and self.open >= capacity
+
+
+def visible_to(*, user: User) -> QuerySet[Lead]:
+    """Return the leads that a log-in may see and work: a manager's and an admin's all, an AE's own, else none."""
+    roles = people.roles_of(user)
+    if roles & {"Manager", "Admin"}:
+        return Lead.objects.all()
+    return Lead.objects.filter(ae__user=user) if "AE" in roles else Lead.objects.none()
+
+
+def rows(*, among: QuerySet[Lead], at: datetime, limit: int, offset: int = 0) -> list[Row]:
+    """Return a page of the leads, in the order that they come in, each with its present score; two queries."""
+    related = among.select_related("account", "rule_set", "pool", "ae__user")
+    page = list(related[offset : offset + limit])
+    scores = _scores(page)
+    return [Row(lead, scores.get((lead.rule_set_id, lead.account_id)), at - lead.opened_at) for lead in page]
+
+
+def in_tab(*, among: QuerySet[Lead], tab: Tab) -> QuerySet[Lead]:
+    """Return the leads of a tab, ranked: by tier, then usage and fit, then age; snoozed and closed ones by time."""
+    return among.filter(IN_TAB[tab]).annotate(points=_points()).order_by(*ORDER[tab])
+
+
+def queue_of(*, ae: AE, at: datetime, tab: Tab = Tab.NEW, limit: int = 50, offset: int = 0) -> list[Row]:
+    """Return a page of one tab of an AE's queue, ranked; two queries."""
+    return rows(among=in_tab(among=ae.leads.all(), tab=tab), at=at, limit=limit, offset=offset)
+
+
+def unassigned(*, at: datetime, limit: int = 50, offset: int = 0) -> list[Row]:
+    """Return a page of the leads that wait for an AE, in the order in which they will get one; two queries."""
+    waiting = Lead.objects.filter(state=State.UNASSIGNED).order_by("tier_rank", "opened_at", "pk")
+    return rows(among=waiting, at=at, limit=limit, offset=offset)
+
+
+def counts(*, among: QuerySet[Lead]) -> dict[str, int]:
+    """Return how many of the leads are in each tab, and `unassigned`; one query."""
+    tabs = {str(tab): Count("pk", filter=condition) for tab, condition in IN_TAB.items()}
+    return among.order_by().aggregate(**tabs, unassigned=Count("pk", filter=Q(state=State.UNASSIGNED)))
+
+
+def team_board(*, pool_id: int | None = None) -> list[Seat]:
+    """Return every member of one pool, or of all, with the open leads that they hold; two queries."""
+    members = Membership.objects.select_related("pool", "ae__user").order_by("pool__name", "ae__user__first_name", "pk")
+    if pool_id is not None:
+        members = members.filter(pool=pool_id)
+    loads = _loads()
+    return [_seat(member, loads.get((member.pool_id, member.ae_id), {})) for member in members]
+
+
+def _points() -> Subquery:
+    mine = Score.objects.filter(rule_set=OuterRef("rule_set"), account=OuterRef("account"))
+    return Subquery(mine.values(points=F("usage") + F("fit")))
+
+
+def _scores(page: list[Lead]) -> dict[tuple[int, int], Score]:
+    scores = Score.objects.filter(
+        rule_set__in={lead.rule_set_id for lead in page}, account__in={lead.account_id for lead in page}
+    )
+    return {(score.rule_set_id, score.account_id): score for score in scores}
+
+
+def _seat(member: Membership, load: Mapping[str, Any]) -> Seat:
+    return Seat(
+        membership=member,
+        new=load.get("new", 0),
+        working=load.get("working", 0),
+        snoozed=load.get("snoozed", 0),
+        oldest_new_at=load.get("oldest_new_at"),
+    )
+
+
+def _loads() -> dict[tuple[int | None, int | None], Mapping[str, Any]]:
+    held = Lead.objects.filter(state__in=[State.ASSIGNED, State.SNOOZED]).order_by()
+    tabs = {str(tab): Count("pk", filter=IN_TAB[tab]) for tab in OPEN_TABS}
+    waiting = Min("assigned_at", filter=IN_TAB[Tab.NEW])
+    return {
+        (load["pool"], load["ae"]): load for load in held.values("pool", "ae").annotate(**tabs, oldest_new_at=waiting)
+    }
