@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
 import psycopg
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import OperationalError, transaction
 from django.db.models import Case, IntegerField, Value, When
 
@@ -251,6 +251,8 @@ def _event(fact: Fact, directory: Directory, people: Mapping[str, Resident]) -> 
     ids = ids_of(fact)
     person = people[ids[0]] if ids else None
     named = directory.groups[fact.group_id] if fact.group_id else None
+    account = named or (person.home if person else None)
+    assert account is not None, "a fact that names nobody was let in"  # noqa: S101
     return _Row(
         message_id=fact.message_id,
         at=fact.at,
@@ -259,7 +261,7 @@ def _event(fact: Fact, directory: Directory, people: Mapping[str, Resident]) -> 
         identity_id=person.identity if person else None,
         named_id=named,
         user_id=person.user if person else None,
-        account_id=named or person.home,  # type: ignore[union-attr] (one of the two is there: see NamesNobody)
+        account_id=account,
         inherited=named is None,
     )
 
@@ -456,7 +458,7 @@ def exclude(
     note: str = "",
     starts_on: date | None = None,
     ends_on: date | None = None,
-    by: AbstractBaseUser | None,
+    by: User | None,
     at: datetime,
 ) -> Exclusion:
     """Let somebody not count from `starts_on` (None: since ever) to the day before `ends_on` (None: for ever).
@@ -501,7 +503,7 @@ def _touch_excluded(exclusion: Exclusion, at: datetime) -> None:
 _WHERE_THEY_COUNT = """
 SELECT DISTINCT t.account_id FROM scoring_tile t JOIN scoring_identity i ON i.user_id = t.user_id WHERE i.user_id IN
 """
-_EXCLUDED = {
+_EXCLUDED: Mapping[str, str] = {
     Exclusion.Kind.DOMAIN: f"""{_WHERE_THEY_COUNT} (
         SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
         WHERE e.domain = %(value)s::text)
@@ -538,7 +540,7 @@ def fix_rebase(*, source: Source, days: int) -> int:
     return days if source.rebase_days is None else source.rebase_days
 
 
-def create_key(*, source: Source, kind: str, by: AbstractBaseUser | None, at: datetime) -> tuple[Key, str]:
+def create_key(*, source: Source, kind: str, by: User | None, at: datetime) -> tuple[Key, str]:
     """Make a key of the kind for the source; return it with its text, which cannot be shown again."""
     public_id = secrets.token_hex(6)
     text = f"{_PREFIX[kind]}_{public_id}_{secrets.token_urlsafe(24)}"
@@ -553,7 +555,7 @@ def create_key(*, source: Source, kind: str, by: AbstractBaseUser | None, at: da
     return key, text
 
 
-_PREFIX = {Key.Kind.WRITE: "wk", Key.Kind.SERVER: "sk"}
+_PREFIX: Mapping[str, str] = {Key.Kind.WRITE: "wk", Key.Kind.SERVER: "sk"}
 
 
 def key_for(*, secret: str) -> Key | None:

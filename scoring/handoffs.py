@@ -81,8 +81,8 @@ def _share_out(live: list[int], bulk: list[int], limit: int) -> list[int]:
 
 def _by_account(claimed: list[tuple[int, str, str, datetime]]) -> list[Touch]:
     touches: dict[int, list[tuple[str, str, datetime]]] = {}
-    for account, *touch_of_it in claimed:
-        touches.setdefault(account, []).append(tuple(touch_of_it))
+    for account, lane, cause, at in claimed:
+        touches.setdefault(account, []).append((lane, cause, at))
     return [
         Touch(
             account=account,
