@@ -1,6 +1,15 @@
 """The doors of the house."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
+from pqlapp import health
+from pqlapp.ingest import native
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("v1/", include("pqlapp.ingest.urls")),
+    path("api/v1/events", native.events, name="events"),
+    path("admin/", admin.site.urls),
+]

@@ -52,6 +52,7 @@ def ingest_door(view: View) -> View:
         except Refused as refused:
             response = problem(status=refused.status, code=refused.code, message=refused.message)
         except DATABASE_AWAY:
+            _drop_dead_connection()
             message = "nothing was stored for certain; send the same again later, with the same ids"
             response = problem(status=503, code="database_away", message=message)
         return _for_browsers(response)
@@ -161,6 +162,12 @@ def _key(secret: str) -> Key | None:
             _known_keys.clear()
         _known_keys[secret] = (key, now + REMEMBER_KEYS_FOR)
     return key
+
+
+def _drop_dead_connection() -> None:
+    """Let the next request connect anew; Django does so only after errors that went through its own cursors."""
+    db.connection.errors_occurred = True
+    db.connection.close_if_unusable_or_obsolete()
 
 
 def _for_browsers(response: HttpResponse) -> HttpResponse:

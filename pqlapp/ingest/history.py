@@ -40,7 +40,7 @@ class Import:
     _counting: Lock = field(default_factory=Lock)
     _stopped: Event = field(default_factory=Event)
 
-    def run(self, *, on_progress: Callable[[int], None]) -> None:
+    def run(self, *, on_progress: Callable[[int], object]) -> None:
         """Store all lines. `on_progress` is told how many more lines are done, by one thread at a time.
 
         Raises what a thread raised, when both have stopped; the tally is true even then.
@@ -52,7 +52,7 @@ class Import:
             finally:
                 self._stopped.set()
 
-    def _work(self, on_progress: Callable[[int], None]) -> None:
+    def _work(self, on_progress: Callable[[int], object]) -> None:
         try:
             while (batch := self._next_batch()) and not self._stopped.is_set():
                 self._store(batch, on_progress)
@@ -66,7 +66,7 @@ class Import:
         with self._reading:
             return list(islice(self.lines, BATCH))
 
-    def _store(self, batch: list[tuple[int, bytes]], on_progress: Callable[[int], None]) -> None:
+    def _store(self, batch: list[tuple[int, bytes]], on_progress: Callable[[int], object]) -> None:
         received_at = timezone.now()
         read = [self.reader.read(text=text, received_at=received_at) for _, text in batch]
         results = door.take(source=self.source, read=read, received_at=received_at)

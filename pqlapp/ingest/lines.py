@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
@@ -75,7 +75,7 @@ def numbered(*, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         while rest and not rest.endswith(b"\n"):
             rest = stream.readline(parser.ITEM_LIMIT)
         if not text.isspace():
-            yield number, text
+            yield number, text.rstrip(b"\r\n")
 
 
 def newest_day(*, texts: Iterable[bytes]) -> date | None:
@@ -112,14 +112,14 @@ def _moved(fact: Fact, days: int, *, has_time: bool) -> Fact | Rejected:
         return Rejected("bad_time", f"moved by {days} days the call is outside the years 1 to 9999")
 
 
-def _dates_moved(values: dict[str, Any], days: int) -> dict[str, Any]:
+def _dates_moved(values: Mapping[str, Any], days: int) -> Mapping[str, Any]:
     """Move the values at the top that are ISO dates under a name that says so (created_at, signupDate)."""
     moved = {
         name: _date_moved(value, days)
         for name, value in values.items()
         if isinstance(value, str) and name.endswith(DATED_NAMES)
     }
-    return values | moved if moved else values
+    return {**values, **moved} if moved else values
 
 
 def _date_moved(text: str, days: int) -> str:

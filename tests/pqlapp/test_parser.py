@@ -87,8 +87,17 @@ class TestParseBatch:
 
     @pytest.mark.parametrize(
         "edge",
-        [b'{"x":9007199254740992}', b'{"x":"\\\\u0000"}', b'{"x":' * 32 + b"1" + b"}" * 32, b'{"x":1e-400}']
-        + [b'{"x":"\\ud83d\\ude00"}', b'{"a":1,"a":2}', b"{}", b'{"":""}', b'{"x":1e15}'],
+        [
+            b'{"x":9007199254740992}',
+            b'{"x":"\\\\u0000"}',
+            b'{"x":' * 32 + b"1" + b"}" * 32,
+            b'{"x":1e-400}',
+            b'{"x":"\\ud83d\\ude00"}',
+            b'{"a":1,"a":2}',
+            b"{}",
+            b'{"":""}',
+            b'{"x":1e15}',
+        ],
     )
     def test_what_is_just_inside_the_limits_is_taken(self, edge):
         assert codes(parser.parse_batch(body=b"[%s]" % edge, field="batch")) == [None]
@@ -99,9 +108,25 @@ class TestParseBatch:
 
     @pytest.mark.parametrize(
         "body",
-        [b"", b" ", b"{", b"[", b"]", b'"', b'{"batch":[{"a":1},{"b":', b'{"batch":[{"a":1]}}', b'{"batch":[NaN]} x']
-        + [b'{"batch":[NaN]}{"batch":[1]}', b'{"batch":[{"x":"\\ud800}]}', b'{"batch" [NaN]}', b"\x00", b"hello"]
-        + [b'{"batch":[NaN],"sentAt":NaN}', b'{"batch":[{}],"sentAt":"\\u0000"}', b'{"batch":[NaN],"\\ud800":1}'],
+        [
+            b"",
+            b" ",
+            b"{",
+            b"[",
+            b"]",
+            b'"',
+            b'{"batch":[{"a":1},{"b":',
+            b'{"batch":[{"a":1]}}',
+            b'{"batch":[NaN]} x',
+            b'{"batch":[NaN]}{"batch":[1]}',
+            b'{"batch":[{"x":"\\ud800}]}',
+            b'{"batch" [NaN]}',
+            b"\x00",
+            b"hello",
+            b'{"batch":[NaN],"sentAt":NaN}',
+            b'{"batch":[{}],"sentAt":"\\u0000"}',
+            b'{"batch":[NaN],"\\ud800":1}',
+        ],
     )
     def test_a_body_that_is_no_json_as_a_whole_is_refused(self, body):
         with pytest.raises(Refused) as refused:

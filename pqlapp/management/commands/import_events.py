@@ -104,7 +104,7 @@ def _opened(file: str, *, rewindable: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _bar(raw: BinaryIO) -> Iterator[Callable[[int], None]]:
+def _bar(raw: BinaryIO) -> Iterator[Callable[[int], object]]:
     """Show a bar over the bytes of the file, or a count of lines where its size is unknown."""
     if not raw.seekable():
         with tqdm(unit=" lines", unit_scale=True) as bar:
@@ -117,7 +117,7 @@ def _bar(raw: BinaryIO) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _plain_lines(write: Callable[[str], object]) -> Iterator[Callable[[int], None]]:
+def _plain_lines(write: Callable[[str], object]) -> Iterator[Callable[[int], object]]:
     """Say every few seconds how far it is."""
     began = said_at = time.monotonic()
     done = 0
