@@ -1,0 +1,529 @@
+"""From the ledger to words that an AE reads in a second. Pure: the day is given, nothing is looked up."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from scoring.language import Document
+
+Plain = Mapping[str, Any]
+
+LONGEST = 160  # characters of a why-now sentence
+MOST_REASONS = 3
+MOST_FACTS = 3
+SIGNS = {"at_least": "≥", "at_most": "≤", "more_than": ">", "less_than": "<", "equals": "="}
+TESTS = {"in": "is one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
+# Past tenses that do not end in -ed; a signal or a rule that starts or ends with one is told as a deed.
+IRREGULAR = frozenset(
+    ["began", "bought", "built", "came", "got", "hit", "left", "made", "met", "paid", "ran", "read", "saw", "seen"]
+    + ["sent", "set", "took", "won", "wrote"]
+)
+# Of these a number of times is told, of all other deeds a number of things.
+DONE_TIMES = frozenset(
+    ["checked", "clicked", "hit", "logged", "opened", "reached", "searched", "seen", "signed", "started", "used"]
+    + ["viewed", "visited"]
+)
+PARTICLES = frozenset({"in", "out", "on", "off", "up", "down", "over"})
+# What a signal of a limit is called besides the thing that is limited.
+ABOUT_LIMITS = frozenset({"used", "usage", "use", "limit", "reached", "near", "changed", "updated", "quota", "total"})
+COUNTS_PEOPLE = frozenset({"employees", "employee_count", "headcount", "size", "company_size", "team_size", "seats"})
+SPEAKS_FOR_ITSELF = frozenset({"industry", "sector", "vertical", "country", "region", "city"})
+BYTES = {"bytes": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+PERCENT = frozenset({"pct", "percent", "percentage"})
+
+
+@dataclass(frozen=True, slots=True)
+class LineWords:
+    """A line of the ledger as two cells of a table."""
+
+    observed: str  # "4, last on 21 Nov"
+    threshold: str  # "≥ 3 in 14 days"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A rule that is not met, and what it would take."""
+
+    name: str
+    missing: str
+    score: str  # usage or fit
+    worth: int  # hundredths that would count, the group's cap considered
+
+
+# ---- the sentences
+
+
+def why_now(ledger: Plain, *, as_of: date) -> str:
+    """Return in one sentence, at most LONGEST characters, what qualifies the account: deeds; then facts of fit."""
+    met = [line for line in ledger["lines"] if line["met"] and line["kind"] != "floor"]
+    if barred := [line["name"] for line in met if line["kind"] == "disqualify"]:
+        return _fitting([f"Disqualified: {barred[0]}"], [])
+    raised = [line for line in met if line["kind"] == "qualify"]
+    deeds = raised + _weightiest(met, "usage")
+    facts = [fact for line in _weightiest(met, "fit") for fact in _facts(line, as_of)]
+    reasons = list(dict.fromkeys(_reason(line, as_of) for line in deeds[:MOST_REASONS]))
+    return _fitting(reasons, list(dict.fromkeys(facts))[:MOST_FACTS])
+
+
+def change_words(*, before: Plain, after: Plain, from_tier: str, to_tier: str) -> str:
+    """Return what differs between two ledgers: "“Invites” lapses: usage 72 → 52, tier hot → none"; empty if nothing."""
+    was = {line["rule"]: line for line in before["lines"] if line["rule"]}
+    now = {line["rule"]: line for line in after["lines"] if line["rule"]}
+    lapsed = [f"“{was[r]['name']}”" for r in was if was[r]["met"] and not now.get(r, {}).get("met")]
+    gained = [f"“{now[r]['name']}”" for r in now if now[r]["met"] and not was.get(r, {}).get("met")]
+    causes = []
+    if lapsed:
+        causes.append(f"{listed(lapsed)} {'lapses' if len(lapsed) == 1 else 'lapse'}")
+    if gained:
+        causes.append(f"{listed(gained)} {'is' if len(gained) == 1 else 'are'} met")
+    effects = [
+        f"{score} {points(before[score])} → {points(after[score])}"
+        for score in ("usage", "fit")
+        if before[score] != after[score]
+    ]
+    if from_tier != to_tier:
+        effects.append(f"tier {from_tier or 'none'} → {to_tier or 'none'}")
+    return ": ".join(part for part in ("; ".join(causes), ", ".join(effects)) if part)
+
+
+def line_words(line: Plain, *, as_of: date) -> LineWords:
+    """Return what a rule saw and what it asks for, in the words of a table's cells."""
+    if line["kind"] == "floor":
+        return LineWords("", "never below 0")
+    seen = [_observed(c, as_of) for c in line["conditions"]]
+    asked = [_asked(c) for c in line["conditions"]]
+    several = len(seen) > 1
+    names = [f"{_subject(c)}: " if several else "" for c in line["conditions"]]
+    return LineWords(
+        "; ".join(name + words for name, words in zip(names, seen, strict=True)),
+        "; ".join(name + words for name, words in zip(names, asked, strict=True)),
+    )
+
+
+def ways_up(ledger: Plain, *, document: Document, as_of: date) -> list[Way]:
+    """Return the rules that would add points if they were met, the nearest first, each with what is missing."""
+    room = _room(ledger, document)
+    unmet = [line for line in ledger["lines"] if line["kind"] == "points" and not line["met"] and line["worth"] > 0]
+    ways = []
+    for line in unmet:
+        worth = min(line["worth"], room.get(line["group"], line["worth"]))
+        lacking = [c for c in line["conditions"] if not _holds(c, as_of)]
+        if worth > 0 and lacking:
+            missing = " and ".join(_missing(c, as_of) for c in lacking)
+            ways.append((sum(_gap(c) for c in lacking), Way(line["name"], missing, line["score"], worth)))
+    return [way for _, way in sorted(ways, key=lambda pair: (pair[0], -pair[1].worth))]
+
+
+def _fitting(reasons: list[str], facts: list[str]) -> str:
+    """Join reasons and facts; what makes the sentence too long is left out from the end, facts first."""
+    while True:
+        deeds = listed(reasons)
+        sentence = "; ".join(part for part in (deeds, ", ".join(facts)) if part) or "No rule is met"
+        if len(sentence) <= LONGEST or (len(reasons) <= 1 and not facts):
+            break
+        (facts or reasons).pop()
+    sentence = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 1].rstrip() + "…"
+    return sentence[0].upper() + sentence[1:]
+
+
+def _weightiest(met: Iterable[Plain], score: str) -> list[Plain]:
+    gains = [line for line in met if line["score"] == score and line["points"] > 0]
+    return sorted(gains, key=lambda line: -int(line["points"]))
+
+
+def _room(ledger: Plain, document: Document) -> dict[str, int]:
+    """Return by group how many hundredths its cap still lets in; groups without a cap are left out."""
+    gained: dict[str, int] = {}
+    for line in ledger["lines"]:
+        if line["kind"] == "points" and line["points"] > 0:
+            gained[line["group"]] = gained.get(line["group"], 0) + line["points"]
+    return {g.name: g.cap - gained.get(g.name, 0) for g in document.groups if g.cap is not None}
+
+
+# ---- one rule in words
+
+
+def _reason(line: Plain, as_of: date) -> str:
+    told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None and _holds(c, as_of)]
+    deeds = [c for c in told if c["measure"] not in ("trait", "age", "outcome")]
+    if not deeds:
+        return _small(line["name"])
+    first = deeds[0]
+    deed = _deed(line["name"].lower().split()) if len(deeds) == 1 and not _has_digit(line["name"]) else None
+    own = _deed(tokens(first["of"]))
+    phrase = _phrase(first, deed or own)
+    if phrase is None:
+        return f"{_small(line['name'])}: {_quantity(first)}{_span(first, as_of)}"
+    return phrase + _span(first, as_of)
+
+
+def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
+    """Return the observation as a deed; None where neither the rule nor its signal is named like one."""
+    measure, observed = condition["measure"], condition["observed"]
+    if measure == "ratio":
+        return _share_reached(condition)
+    if condition["of"] == "any":
+        return _activity(measure, observed)
+    if deed is None:
+        return None
+    verb, thing = deed
+    things = f"{verb} {_plural(thing)}".strip()
+    match measure:
+        case "count":
+            return _counted(verb, thing, observed)
+        case "users":
+            return f"{_people(observed)} {things}"
+        case "days":
+            return f"{things} on {_of(observed, 'day')}"
+        case "ever" | "since_last":
+            return f"{verb} {_plural(thing) if verb not in DONE_TIMES else thing}".strip()
+    return None
+
+
+def _counted(verb: str, thing: str, number_of: Any) -> str:
+    if not thing or verb in DONE_TIMES or thing in PARTICLES:
+        return f"{verb} {thing}".strip() + f" {_times(number_of)}"
+    return f"{verb} {number(number_of)} {thing if number_of == 1 else _plural(thing)}"
+
+
+def _activity(measure: str, observed: Any) -> str | None:
+    match measure:
+        case "count":
+            return _of(observed, "event")
+        case "users":
+            return f"{_people(observed)} active"
+        case "days":
+            return f"active on {_of(observed, 'day')}"
+    return None
+
+
+def _share_reached(condition: Plain) -> str:
+    share = _percent(condition["observed"])
+    thing = " ".join(word for word in tokens(condition["of"]) if word not in ABOUT_LIMITS and word not in BYTES)
+    limit = f"the {thing} limit" if thing else "the limit"
+    return f"reached {share} of {limit}"
+
+
+def _facts(line: Plain, as_of: date) -> list[str]:
+    """Return what a met rule of fit says of the account."""
+    told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None and _holds(c, as_of)]
+    facts = [_fact(c, as_of) for c in told if c["measure"] in ("trait", "age")]
+    return facts or [_small(line["name"])]
+
+
+def _fact(condition: Plain, as_of: date) -> str:
+    value, key = condition["observed"], condition["of"]
+    if condition["measure"] == "age":
+        return f"signed up {_ago(date.fromisoformat(value), as_of)}"
+    if value is True:
+        return spoken(key)
+    if _is_number(value) and key in COUNTS_PEOPLE:
+        return _people(value)
+    if key in SPEAKS_FOR_ITSELF:
+        return str(value)
+    return f"{spoken(key)} {_value(value, key)}"
+
+
+def _span(condition: Plain, as_of: date) -> str:
+    """Return over which days it was seen: " in 6 days", " yesterday", " in 2 days up to 3 Dec"."""
+    if condition["measure"] in ("ratio", "last", "max") or not condition["first"]:
+        return ""
+    first, last = date.fromisoformat(condition["first"]), date.fromisoformat(condition["last"])
+    if first == last or condition["measure"] in ("ever", "since_last"):
+        return f" {_on(last, as_of)}"
+    until = f" up to {day(last, as_of)}" if (as_of - last).days > 2 else ""
+    if condition["measure"] == "days":
+        return f"{until.replace('up to', 'until')}" if until else ""
+    return f" in {(last - first).days + 1} days{until}"
+
+
+# ---- the cells of the table
+
+
+def _observed(condition: Plain, as_of: date) -> str:
+    value, measure = condition["observed"], condition["measure"]
+    if value is None:
+        return "not known" if measure in ("trait", "age") else "never" if measure != "ratio" else "no value"
+    if measure in ("age", "since_last"):
+        since = date.fromisoformat(value)
+        return f"{_of((as_of - since).days, 'day')}, since {day(since, as_of)}"
+    if measure == "outcome":
+        return _on(date.fromisoformat(str(value)[:10]), as_of)
+    if measure == "ever":
+        return f"first {_on(date.fromisoformat(condition['first'] or str(value)[:10]), as_of)}"
+    if measure == "trait":
+        return _value(value, condition["of"])
+    last = f", last {_on(date.fromisoformat(condition['last']), as_of)}" if condition["last"] else ""
+    return _quantity(condition) + last
+
+
+def _asked(condition: Plain) -> str:
+    negation = "not " if condition["negated"] else ""
+    return negation + _asked_plainly(condition)
+
+
+def _asked_plainly(condition: Plain) -> str:
+    measure = condition["measure"]
+    if "every" in condition:
+        return f"for each {number(condition['every'])}{_unit(measure)}{_window(condition)}"
+    match measure:
+        case "ever" | "outcome":
+            return "at least once"
+        case "trait":
+            return _test(condition)
+        case "age" | "since_last":
+            asked = f"{SIGNS[condition['comparator']]} {_of(condition['threshold'], 'day')}"
+            return f"{asked} since {'sign-up' if measure == 'age' else 'last seen'}"
+        case "ratio":
+            return f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])} of the limit{_window(condition)}"
+    amount = _measured(condition["threshold"], condition["of"], measure)
+    return f"{SIGNS[condition['comparator']]} {amount}{_window(condition)}"
+
+
+def _test(condition: Plain) -> str:
+    test, operands = condition["comparator"], [_value(o, condition["of"]) for o in condition["threshold"]]
+    if test == "exists":
+        return "is known" if condition["threshold"][0] else "is not known"
+    if test == "between":
+        return f"{operands[0]} to {operands[1]}"
+    shown = ", ".join(operands[:6]) + (f" and {len(operands) - 6} more" if len(operands) > 6 else "")
+    return f"{SIGNS.get(test) if test != 'equals' and test in SIGNS else TESTS[test]} {shown}"
+
+
+def _missing(condition: Plain, as_of: date) -> str:
+    """Return what would make an unmet condition hold."""
+    value, measure = condition["observed"], condition["measure"]
+    if measure == "trait":
+        known = "not known" if value is None else _value(value, condition["of"])
+        return f"{spoken(condition['of'])}: {known}, asked is {_test(condition)}"
+    counts = measure in ("count", "users", "days", "sum") and not condition["negated"]
+    if counts and condition.get("comparator", "at_least") == "at_least":
+        lacking = condition.get("threshold", condition.get("every")) - (value or 0)
+        amount = _measured(lacking, condition["of"], measure, "more ")
+        return f"{amount}{_window(condition)} ({_subject(condition)})"
+    return f"{_subject(condition)}: {_observed(condition, as_of)}, asked is {_asked(condition)}"
+
+
+def _subject(condition: Plain) -> str:
+    return "any activity" if condition["of"] == "any" else spoken(condition["of"])
+
+
+def _window(condition: Plain) -> str:
+    return f" in {_of(condition['within'], 'day')}" if condition.get("within") else ""
+
+
+def _quantity(condition: Plain) -> str:
+    if condition["measure"] == "ratio":
+        value, limit = condition["observed"]
+        return f"{_percent(condition['observed'])} ({number(value)} of {number(limit)})"
+    return _measured(condition["observed"], condition["of"], condition["measure"])
+
+
+def _measured(value: Any, of: str, measure: str, more: str = "") -> str:
+    match measure:
+        case "users":
+            return f"{number(value)} {more}{'person' if value == 1 else 'people'}"
+        case "days":
+            return f"{number(value)} {more}{'day' if value == 1 else 'days'}"
+        case "count":
+            return f"{number(value)} {more}".strip()
+    return f"{_value(value, of)} {more}".strip()
+
+
+def _unit(measure: str) -> str:
+    return {"users": " people", "days": " days"}.get(measure, "")
+
+
+# ---- whether a single condition holds (the ledger says it only of whole rules)
+
+
+def _holds(condition: Plain, as_of: date) -> bool:
+    return bool(_is_true(condition, as_of)) != bool(condition["negated"])
+
+
+def _is_true(condition: Plain, as_of: date) -> bool:
+    value, measure = condition["observed"], condition["measure"]
+    if value is None:
+        return measure == "trait" and condition["comparator"] == "exists" and not condition["threshold"][0]
+    if "every" in condition:
+        return bool(value >= condition["every"])
+    match measure:
+        case "ever" | "outcome":
+            return True
+        case "trait":
+            return _passes(value, condition["comparator"], condition["threshold"])
+        case "age" | "since_last":
+            value = (as_of - date.fromisoformat(value)).days
+        case "ratio":
+            if None in value:
+                return False
+            return _compares(value[0], condition["comparator"], condition["threshold"] * value[1])
+    return _compares(value, condition["comparator"], condition["threshold"])
+
+
+def _compares(value: Any, comparator: str, threshold: Any) -> bool:
+    return bool(
+        {
+            "at_least": value >= threshold,
+            "at_most": value <= threshold,
+            "more_than": value > threshold,
+            "less_than": value < threshold,
+            "equals": value == threshold,
+        }[comparator]
+    )
+
+
+def _passes(value: Any, test: str, operands: Sequence[Any]) -> bool:
+    match test:
+        case "exists":
+            return bool(operands[0])
+        case "between":
+            return _is_number(value) and bool(operands[0] <= value <= operands[1])
+        case "equals" | "in":
+            return value in operands
+        case "contains":
+            return operands[0] in value if isinstance(value, str | list) else False
+        case "starts_with":
+            return isinstance(value, str) and value.startswith(operands[0])
+    return _is_number(value) and _compares(value, test, operands[0])
+
+
+def _gap(condition: Plain) -> float:
+    """Return how far an unmet condition is from holding: 0 is near, 1 is nothing yet; 2 is not a matter of degree."""
+    value, wanted = condition["observed"], condition.get("threshold", condition.get("every"))
+    if condition["measure"] == "ratio" and value and None not in value and value[1]:
+        value = value[0] / value[1]
+    if condition["negated"] or not _is_number(wanted) or not wanted or not _is_number(value or 0):
+        return 2.0
+    return float(min(1.0, abs(wanted - (value or 0)) / abs(wanted)))
+
+
+# ---- words
+
+
+def points(hundredths: int) -> str:
+    """Return points as people read them: 7200 is "72", 7250 is "72.5"."""
+    return number(hundredths / 100).replace("-", "−")
+
+
+def number(value: Any) -> str:
+    """Return a number with thousands apart and at most two decimals: "1,234", "0.25"."""
+    if not _is_number(value):
+        return str(value)
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{float(value):,.2f}".rstrip("0").rstrip(".")
+
+
+def day(when: date, as_of: date) -> str:
+    """Return a day as "3 Dec", with the year if it is not that of `as_of`."""
+    return f"{when.day} {when:%b}" + ("" if when.year == as_of.year else f" {when.year}")
+
+
+def spoken(name: str) -> str:
+    """Return the name of a signal or a trait in words: `invited_team_member` is "invited team member"."""
+    return " ".join(word for word in tokens(name) if word not in BYTES and word not in PERCENT) or name
+
+
+def tokens(name: str) -> list[str]:
+    """Return the words of a technical name, whether it is written in snake, kebab, dots or camel case."""
+    spaced = "".join(f" {c.lower()}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
+    for mark in "_-.:/$":
+        spaced = spaced.replace(mark, " ")
+    return spaced.lower().split()
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return "a", "a and b", "a, b and c"; empty for nothing."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def _deed(words: Sequence[str]) -> tuple[str, str] | None:
+    """Return verb and thing if the words start or end with a past tense: invited team member, file uploaded."""
+    if not words:
+        return None
+    if _is_past(words[0]):
+        return words[0], " ".join(words[1:])
+    if _is_past(words[-1]):
+        return words[-1], " ".join(words[:-1])
+    return None
+
+
+def _is_past(word: str) -> bool:
+    return word in IRREGULAR or (word.endswith("ed") and len(word) > 3 and word not in ("need", "speed", "feed"))
+
+
+def _plural(thing: str) -> str:
+    if not thing or thing.endswith("s") or thing in PARTICLES or thing.split()[-1] in ("people", "data", "media"):
+        return thing
+    if thing.endswith("y") and thing[-2:-1] not in "aeiou":
+        return f"{thing[:-1]}ies"
+    return f"{thing}es" if thing.endswith(("x", "ch", "sh", "z")) else f"{thing}s"
+
+
+def _of(value: Any, thing: str) -> str:
+    return f"{number(value)} {thing if value == 1 else _plural(thing)}"
+
+
+def _people(value: Any) -> str:
+    return f"{number(value)} {'person' if value == 1 else 'people'}"
+
+
+def _times(value: Any) -> str:
+    return {1: "once", 2: "twice"}.get(value, f"{number(value)} times")
+
+
+def _on(when: date, as_of: date) -> str:
+    age = (as_of - when).days
+    return {0: "today", 1: "yesterday"}.get(age, f"on {day(when, as_of)}")
+
+
+def _ago(when: date, as_of: date) -> str:
+    age = (as_of - when).days
+    return {0: "today", 1: "yesterday"}.get(age, f"{_of(age, 'day')} ago")
+
+
+def _value(value: Any, name: str) -> str:
+    """Return a value as its name suggests: bytes, per cent, a number, yes or no, or text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if not _is_number(value):
+        return str(value)
+    last = tokens(name)[-1:]
+    if last and last[0] in BYTES:
+        return _bytes(float(value) * BYTES[last[0]])
+    return f"{number(value)} %" if last and last[0] in PERCENT else number(value)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if abs(size) < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{number(round(size, 1))} {unit}"
+
+
+def _percent(pair: Sequence[Any]) -> str:
+    value, limit = pair
+    return _share(value / limit) if _is_number(value) and limit else "?"
+
+
+def _share(share: float) -> str:
+    # Rounded down, so that nobody reads 100 % of a limit that is not reached.
+    return f"{int(float(share) * 100 + 1e-9):,} %"
+
+
+def _small(name: str) -> str:
+    """Return a name as it stands inside a sentence: an initial capital goes, unless the word is an acronym."""
+    return name if len(name) > 1 and name[1].isupper() else name[:1].lower() + name[1:]
+
+
+def _has_digit(text: str) -> bool:
+    return any(c.isdigit() for c in text)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
