@@ -1,4 +1,4 @@
-"""The doors of the house."""
+"""The doors of the house, and where they are."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
