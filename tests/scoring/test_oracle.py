@@ -1,8 +1,11 @@
 """The oracle, checked by hand: each case is small enough to work out in the head."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +93,11 @@ class TestWhoIsWho:
             Call(**{**vars(early), "message_id": "Z"}),
             event("invited", 1, group=None),
         )
+        assert World(History(calls)).account(calls[2]) == ACME
+
+    def test_an_anonymous_call_can_make_the_home(self):
+        joined = event("$group", 5, None, "acme", anonymous_id="a1", joins=True)
+        calls = (joined, event("$identify", 3, "ann", None, anonymous_id="a1"), event("invited", 1, group=None))
         assert World(History(calls)).account(calls[2]) == ACME
 
     def test_naming_a_group_is_not_joining_it(self):
@@ -266,6 +274,10 @@ class TestTrait:
         calls = (traits(3, plan="pro"), traits(5, plan="free"), traits(-1, plan="gone"))
         assert holds("{trait: plan, equals: pro}", *calls)
         assert holds("{trait: plan, equals: free}", *calls, as_of=TODAY - timedelta(days=4))
+
+    def test_values_of_one_moment_are_ordered_by_message_id(self):
+        calls = [event("$group", 1, message_id=m, account_traits={"plan": m}) for m in "aéZ"]
+        assert holds("{trait: plan, equals: é}", *calls)
 
     def test_null_takes_the_value_back(self):
         assert holds("{trait: plan, exists: false}", traits(3, plan="pro"), traits(2, plan=None))
@@ -599,3 +611,37 @@ class TestStrategies:
             *(True, False),
         }
         assert expected - self.seen == set()
+
+
+class TestThePage:
+    """What docs/rule-language.md shows must be what the parser takes."""
+
+    page = Path(__file__).parents[2].joinpath("docs", "rule-language.md").read_text()
+    texts = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    blocks = [yaml.safe_load(text) for text in texts]
+
+    def test_examples_are_valid(self):
+        language.parse(self.texts[0])
+        whole = self.blocks[0]
+        parts = [block for block in self.blocks if isinstance(block, dict) and block is not whole]
+        signals = {name: signal for part in parts for name, signal in part.get("signals", {}).items()}
+        frame = {**whole, "signals": whole["signals"] | signals}
+        for part in parts:
+            language.load({**frame, "rules": frame["rules"][:1], **part, "signals": frame["signals"]})
+        for item in [item for block in self.blocks if isinstance(block, list) for item in block]:
+            rule = item if "id" in item else {"id": "it", "group": "activity", "points": 1, "when": item}
+            language.load({**frame, "rules": [rule]})
+
+    def test_every_measure_has_an_example(self):
+        words = {
+            word
+            for block in self.blocks
+            if isinstance(block, list)
+            for item in block
+            for word in ([] if "id" in item else item)
+        }
+        others = {"ever", "since_last", "age", "trait", "outcome", "all", "any", "not"}
+        assert {*language.MEASURES, *others} <= words
+
+    def test_every_test_is_explained(self):
+        assert [test for test in language.TESTS if f"`{test}" not in self.page] == []
