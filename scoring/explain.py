@@ -16,14 +16,22 @@ SIGNS = {"at_least": "≥", "at_most": "≤", "more_than": ">", "less_than": "<"
 TESTS = {"in": "is one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
 # Past tenses that do not end in -ed; a signal or a rule that starts or ends with one is told as a deed.
 IRREGULAR = frozenset(
-    ["began", "bought", "built", "came", "got", "hit", "left", "made", "met", "paid", "ran", "read", "saw", "seen"]
-    + ["sent", "set", "took", "won", "wrote"]
-)
+    {"began", "bought", "built", "came", "got", "hit", "left", "made", "met", "paid", "ran", "read", "saw"}
+) | {
+    "seen",
+    "sent",
+    "set",
+    "took",
+    "won",
+    "wrote",
+}
 # Of these a number of times is told, of all other deeds a number of things.
-DONE_TIMES = frozenset(
-    ["checked", "clicked", "hit", "logged", "opened", "reached", "searched", "seen", "signed", "started", "used"]
-    + ["viewed", "visited"]
-)
+DONE_TIMES = frozenset({"checked", "clicked", "hit", "logged", "opened", "reached", "searched", "seen", "signed"}) | {
+    "started",
+    "used",
+    "viewed",
+    "visited",
+}
 PARTICLES = frozenset({"in", "out", "on", "off", "up", "down", "over"})
 # What a signal of a limit is called besides the thing that is limited.
 ABOUT_LIMITS = frozenset({"used", "usage", "use", "limit", "reached", "near", "changed", "updated", "quota", "total"})
