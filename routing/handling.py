@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.db.models import Q
+
 from routing.models import Handling, HandlingPolicy, Pool
 from scoring.models import RuleSet
 
@@ -30,7 +32,8 @@ def plan_for(*, rule_set: RuleSet, tier: str, is_pql: bool) -> Plan:
 
 
 def _pool_of(rule_set: RuleSet) -> Pool | None:
-    return Pool.objects.filter(rule_set=rule_set).first() or Pool.objects.filter(is_default=True).first()
+    pools = list(Pool.objects.filter(Q(rule_set=rule_set) | Q(is_default=True)))
+    return min(pools, key=lambda pool: pool.rule_set_id != rule_set.pk, default=None)
 
 
 def _no_pool(rule_set: RuleSet, tier: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from routing import eligibility, handling, rotation
@@ -17,6 +17,16 @@ from routing.leads import moves
 from routing.models import AE, Assignment, Lead, Membership, Pool, State
 
 How = Assignment.How
+
+# One statement for the whole pool: it is the hot part of the time that its lock is held.
+CHARGE = """
+UPDATE routing_membership AS member SET
+    credit = turn.credit,
+    served = served + (ae_id = %(chosen)s)::int,
+    last_served_at = CASE WHEN ae_id = %(chosen)s THEN %(at)s ELSE last_served_at END
+FROM unnest(%(members)s::bigint[], %(credits)s::bigint[]) AS turn (id, credit)
+WHERE member.id = turn.id
+"""
 
 
 class Routed(Enum):
@@ -229,17 +239,20 @@ def _told(one: Judged) -> str:
 
 def _charge(decision: Decision, *, at: datetime) -> None:
     """Store what the turn did to the rotation; a lead that went past it costs nobody a turn."""
-    changed = [one.membership for one in decision.judged if one.membership.pk in decision.credits_after]
-    for membership in changed:
-        membership.credit = decision.credits_after[membership.pk]
-        if decision.chosen is not None and membership.ae_id == decision.chosen.pk:
-            membership.served += 1
-            membership.last_served_at = at
-    Membership.objects.bulk_update(changed, ["credit", "served", "last_served_at"])
+    if decision.chosen is None or not decision.credits_after:
+        return
+    with connection.cursor() as cursor:
+        after = {
+            "members": list(decision.credits_after),
+            "credits": list(decision.credits_after.values()),
+            "chosen": decision.chosen.pk,
+            "at": at,
+        }
+        cursor.execute(CHARGE, after)
 
 
 def _record(pool: Pool, decision: Decision) -> dict[str, Any]:
-    """Return the decision as JSON data from which anyone can work it out again. Call it before _charge."""
+    """Return the decision as JSON data from which anyone can work it out again."""
     return {
         "pool": {"id": pool.pk, "name": pool.name},
         "candidates": [_candidate(one, decision) for one in decision.judged],

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection
 
 from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State
 
@@ -93,10 +94,15 @@ def allowed(*, lead: Lead) -> tuple[str, ...]:
 
 def lock_lane(*, account_id: int) -> None:
     """Take the account's lane, inside a transaction: from now on nothing else happens to its leads."""
-    lanes = Lane.objects.select_for_update()
-    if not lanes.filter(account_id=account_id).exists():
-        Lane.objects.bulk_create([Lane(account_id=account_id)], ignore_conflicts=True)
-        lanes.get(account_id=account_id)
+    lanes = Lane.objects.select_for_update().filter(account_id=account_id)
+    if lanes.exists():
+        return
+    with connection.cursor() as cursor:
+        # Waits for another who is making it; who makes it has it locked.
+        cursor.execute("INSERT INTO routing_lane (account_id) VALUES (%s) ON CONFLICT DO NOTHING", [account_id])
+        made = cursor.rowcount == 1
+    if not made:
+        lanes.get()
 
 
 def lock(*, lead: Lead) -> Lead:

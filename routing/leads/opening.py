@@ -83,28 +83,28 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
         return None
     mine = Lead.objects.filter(account=account_id, motion=score.rule_set.motion)
     lead = mine.exclude(state=State.CLOSED).first()
-    if lead is None:
-        return _open(score, at=at) if _may_open(score) else None
-    return _review(moves.lock(lead=lead), score, cause=cause, at=at)
-
-
-def _may_open(score: Score) -> bool:
-    if not _is_for_sales(score):
-        return False
-    settled = Lead.objects.filter(account=score.account_id, motion=score.rule_set.motion, closed_as__in=SETTLED)
-    last = settled.order_by("-closed_at").values_list("closed_at", flat=True).first()
-    return last is None or score.qualified_at is None or score.qualified_at > last
-
-
-def _is_for_sales(score: Score) -> bool:
-    return score.is_pql and _plan(score).handling is Handling.SALES
+    if lead is not None:
+        return _review(moves.lock(lead=lead), score, cause=cause, at=at)
+    plan = _plan(score)
+    return _open(score, plan, at=at) if _is_for_sales(score, plan) and not _is_settled(score) else None
 
 
 def _plan(score: Score) -> handling.Plan:
     return handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql)
 
 
-def _open(score: Score, *, at: datetime) -> Lead:
+def _is_for_sales(score: Score, plan: handling.Plan) -> bool:
+    return score.is_pql and plan.handling is Handling.SALES
+
+
+def _is_settled(score: Score) -> bool:
+    """Return whether somebody closed the account's last lead and it has stayed qualified ever since."""
+    closed = Lead.objects.filter(account=score.account_id, motion=score.rule_set.motion, closed_as__in=SETTLED)
+    last = closed.order_by("-closed_at").values_list("closed_at", flat=True).first()
+    return last is not None and score.qualified_at is not None and score.qualified_at <= last
+
+
+def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
     lead = Lead.objects.create(
         account_id=score.account_id,
         motion=score.rule_set.motion,
@@ -122,7 +122,7 @@ def _open(score: Score, *, at: datetime) -> Lead:
         opened_at=at,
     )
     moves.write(lead=lead, verb="open", by=None, at=at, note=f"Qualified as {score.tier}.")
-    assigning.route(lead=lead, plan=_plan(score), at=at)
+    assigning.route(lead=lead, plan=plan, at=at)
     return lead
 
 
@@ -130,7 +130,7 @@ def _review(lead: Lead, score: Score, *, cause: str, at: datetime) -> Lead | Non
     if _converted(lead, score):
         return _convert(lead, score, at=at)
     if score.is_pql:
-        return _grow(lead, score, at=at) if _is_for_sales(score) else None
+        return _grow(lead, score, at=at) if _is_for_sales(score, _plan(score)) else None
     if lead.first_touched_at is None and not _still_called_for(lead):
         return moves.close(
             lead=lead, verb="withdraw", by=None, at=at, reason=NO_LONGER[Status(score.status)], data={"cause": cause}
