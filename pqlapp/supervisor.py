@@ -48,7 +48,7 @@ def only_one(directory: Path, *, address: str) -> Iterator[None]:
 def listen(host: str, port: int) -> socket.socket:
     """Take the address before anything is started; raises Refused if somebody has it.
 
-    The socket stays with us and is lent to the web process: while that restarts, visitors wait instead of being refused.
+    The socket stays with us and is lent to the web process: while that restarts, visitors wait and are not refused.
     """
     try:
         return socket.create_server((host, port), backlog=512)
