@@ -37,9 +37,7 @@ class Tile(models.Model):
     account = models.ForeignKey(
         Account, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
     )
-    user = models.ForeignKey(
-        ProductUser, on_delete=models.DO_NOTHING, related_name="+", null=True, db_constraint=False
-    )
+    user = models.ForeignKey(ProductUser, on_delete=models.DO_NOTHING, related_name="+", null=True, db_constraint=False)
     # True where the account is the home of the user, not named by the event: it moves when the home does.
     inherited = models.BooleanField()
     day = models.DateField()  # UTC
