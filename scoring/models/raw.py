@@ -11,5 +11,6 @@ def cursor() -> psycopg.Cursor[Any]:
 
     It prepares what is executed often, and raises psycopg's own errors, not Django's.
     """
+    connection.close_if_health_check_failed()  # as Django's own cursor does: once per request, after a restart
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)
