@@ -46,7 +46,7 @@ class Judgement:
     @property
     def result(self) -> tuple[object, ...]:
         """What counts as a change of the score: rules met, points, disqualification, tier and held."""
-        return self.met, self.usage, self.fit, self.raw, self.status, self.tier, self.held, self.goal_on
+        return self.met, self.usage, self.fit, self.raw, self.status, self.tier, self.held
 
 
 def judge(

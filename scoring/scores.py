@@ -161,7 +161,7 @@ class _Batch:
         )
         if changed:
             self.changes.append((new.account_id, new.as_of, cause, *common, held, ledger))
-        if changed and _matters(new, old):
+        if _matters(new, old):
             from_version = old.version_id if old else None
             self.crossings.append((new.account_id, old.tier if old else "", new.tier, from_version, cause))
 
@@ -185,11 +185,11 @@ def _motive(causes: frozenset[str]) -> str:
 
 
 def _result(new: Judgement) -> tuple[object, ...]:
-    return new.usage, new.fit, new.status, new.tier, list(new.held), new.goal_on, _rules(new.ledger)
+    return new.usage, new.fit, new.status, new.tier, list(new.held), _rules(new.ledger)
 
 
 def _stored_result(old: Score) -> tuple[object, ...]:
-    return old.usage, old.fit, old.status, old.tier, old.held, old.goal_on, _rules(old.ledger)
+    return old.usage, old.fit, old.status, old.tier, old.held, _rules(old.ledger)
 
 
 def _rules(ledger: Mapping[str, object]) -> list[tuple[object, ...]]:

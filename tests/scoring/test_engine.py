@@ -1,0 +1,110 @@
+"""The compiled query says what the naive oracle says, row by row, on random documents and histories."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scoring import engine, language
+from tests.scoring import oracle
+from tests.scoring.loading import Said, fold, ids, load, said_by_engine, undone
+from tests.scoring.strategies import days, documents, histories
+
+pytestmark = pytest.mark.django_db
+
+slow = settings(max_examples=50, suppress_health_check=list(HealthCheck))
+
+
+def said_by_oracle(document: language.Document, judgement: oracle.Judgement) -> Said:
+    verdicts = [judgement.rules[rule.id] for rule in document.rules]
+    return Said(
+        judgement.status,
+        judgement.usage,
+        judgement.fit,
+        judgement.tier,
+        judgement.held,
+        judgement.goal_on,
+        judgement.sign_up,
+        tuple(verdict.met for verdict in verdicts),
+        tuple(verdict.raw for verdict in verdicts),
+    )
+
+
+class TestJudge:
+    @given(document=documents(), history=histories(), as_of=days(), fold_first=st.booleans())
+    @slow
+    def test_agrees_with_the_oracle(
+        self, document: language.Document, history: oracle.History, as_of: date, fold_first: bool
+    ) -> None:
+        with undone():
+            if fold_first:
+                fold(document)
+            load(history)
+            if not fold_first:
+                fold(document)
+            world = oracle.World(history)
+            rows = ids(world.accounts)
+            judged = {j.account_id: j for j in engine.judge(document, as_of=as_of)}
+            for key, expected in world.judge_all(document, as_of).items():
+                assert said_by_engine(judged[rows[key]]) == said_by_oracle(document, expected), key
+
+    @given(document=documents(), history=histories(), as_of=days())
+    @slow
+    def test_is_the_same_by_any_binding(
+        self, document: language.Document, history: oracle.History, as_of: date
+    ) -> None:
+        with undone():
+            load(history)
+            fold(document)
+            rows = sorted(ids(oracle.World(history).accounts).values())
+            everyone = {j.account_id: j for j in engine.judge(document, as_of=as_of)}
+            some = {j.account_id: j for j in engine.judge(document, as_of=as_of, accounts=rows)}
+            assert some == {row: everyone[row] for row in rows}
+            span = [as_of + timedelta(days=n) for n in range(-2, 3)]
+            pairs = [(row, day) for row in rows for day in span]
+            by_pair = {(j.account_id, j.as_of): j for j in engine.judge_pairs(document, pairs=pairs)}
+            assert sorted(by_pair) == pairs
+            for day in span:
+                for judgement in engine.judge(document, as_of=day, accounts=rows):
+                    assert by_pair[judgement.account_id, day] == judgement
+
+    @given(document=documents(), history=histories(), as_of=days())
+    @slow
+    def test_recheck_is_never_late(self, document: language.Document, history: oracle.History, as_of: date) -> None:
+        with undone():
+            load(history)
+            fold(document)
+            world = oracle.World(history)
+            rows = ids(world.accounts)
+            judged = {j.account_id: j for j in engine.judge(document, as_of=as_of)}
+            for key in world.accounts:
+                changes = world.next_change(document, as_of, as_of + timedelta(days=50), key)
+                recheck = judged[rows[key]].recheck_on
+                assert changes is None or (recheck is not None and as_of < recheck <= changes), (key, changes, recheck)
+
+    @given(document=documents(), history=histories(most_calls=20), as_of=days())
+    @settings(slow, max_examples=25)
+    def test_next_change_is_exact(self, document: language.Document, history: oracle.History, as_of: date) -> None:
+        with undone():
+            load(history)
+            fold(document)
+            world = oracle.World(history)
+            for key, row in ids(world.accounts).items():
+                expected = world.next_change(document, as_of, as_of + timedelta(days=engine.MOST_SILENT_DAYS), key)
+                found = engine.next_change(document, account=row, as_of=as_of)
+                assert (found[0] if found else None) == expected, key
+
+    @given(document=documents(), history=histories(), as_of=days())
+    @slow
+    def test_the_ledger_adds_up(self, document: language.Document, history: oracle.History, as_of: date) -> None:
+        with undone():
+            load(history)
+            fold(document)
+            for judgement in engine.judge(document, as_of=as_of):
+                lines = judgement.ledger["lines"]
+                assert isinstance(lines, list)
+                for score, total in (("usage", judgement.usage), ("fit", judgement.fit)):
+                    assert sum(line["points"] for line in lines if line["score"] == score) == total
+                    assert judgement.ledger[score] == total
+                assert [line["met"] for line in lines if line["rule"]] == list(judgement.met)
