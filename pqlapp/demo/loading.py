@@ -1,0 +1,278 @@
+"""Loads the demo, and extends it: the world's calls go through the verbs that real ones go through, day by day.
+
+The past weeks are lived through: recorded up to a moment, scored as of that moment, leads opened and worked then. So
+scores, histories, leads and their ages are what they would be had the system been running.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+from django.contrib.auth.models import User
+from django.db import connections
+
+from pqlapp.demo.company import TODAY, Company, dice
+from pqlapp.demo.deeds import Deed, deeds
+from pqlapp.demo.life import World
+from routing import leads, people
+from routing.models import AE, Lead, Pool, State
+from scoring import facts, jobs, rules, scores
+from scoring.facts import Fact
+from scoring.models import SHARDS, Event, RuleSet, Source
+
+PASSWORD = "demo-pql-2026"  # noqa: S105 (printed on the terminal: everybody may look at the demo)
+ADMIN, MANAGER = "admin@demo.example", "manager@demo.example"
+RULES = Path(__file__).parent / "rules"
+SLUG = "demo-{accounts}-{seed}"
+BATCH = 2_000
+LIVED = 24  # days before the first load that are lived through
+SECOND_VERSION_ON = 75  # the day on which new business got its second version
+
+# E-mail, name, pool, weight, capacity.
+AES = (
+    ("ann@demo.example", "Ann Okafor", "New business", 2, 24),
+    ("ben@demo.example", "Ben Lindqvist", "New business", 1, 12),
+    ("cleo@demo.example", "Cleo Marchetti", "New business", 1, 12),
+    ("cleo@demo.example", "Cleo Marchetti", "Expansion", 1, 6),
+    ("dan@demo.example", "Dan Whitfield", "Expansion", 2, None),
+)
+HANDLINGS = (
+    ("new-business", "hot", "sales", None),
+    ("new-business", "ready", "sales", None),
+    ("new-business", "nurture", "nurture", None),
+    ("new-business", "good-fit", "nurture", None),
+    ("expansion", "grow-now", "sales", None),
+    ("expansion", "grow-soon", "expansion", None),
+)
+EXCLUSIONS = (
+    ("domain", "chalkline.example", "internal", "Our own people draw on boards all day."),
+    ("account", "chalkline", "internal", "Our own workspace."),
+    ("domain", "inkboard.example", "competitor", "They look at every release of ours."),
+    ("account", "inkboard", "competitor", "They look at every release of ours."),
+)
+
+OnProgress = Callable[[str, int, int], object]  # what is done, days done, days in all
+
+
+class OtherDemoLoaded(Exception):
+    """The database holds a demo of another size or seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did."""
+
+    calls: int  # that were new
+    leads: int  # that opened
+
+
+def load(*, accounts: int, seed: int, now: datetime, days: int = TODAY, on_progress: OnProgress) -> Loaded:
+    """Load the demo with its last `days` days, or extend the one that is there to `now`, and return what was new.
+
+    Interrupted, it goes on where it stopped. Raises OtherDemoLoaded.
+    """
+    source = _source(accounts, seed)
+    if source is None:
+        day_zero = now.date() - timedelta(days=TODAY)
+        world = World(seed, accounts, day_zero)
+        _furnish(world, now)
+        source = facts.create_source(slug=SLUG.format(accounts=accounts, seed=seed), at=now)
+        # The source's fixed offset remembers which day is day 0.
+        facts.fix_rebase(source=source, days=day_zero.toordinal())
+    day_zero = date.fromordinal(facts.fix_rebase(source=source, days=now.date().toordinal() - TODAY))
+    run = _Run(World(seed, accounts, day_zero), source, now, on_progress)
+    run.go(skip=TODAY - days)
+    return Loaded(run.calls, run.opened)
+
+
+def _source(accounts: int, seed: int) -> Source | None:
+    """The source of the demo that is loaded; None if there is none."""
+    source = Source.objects.filter(slug__startswith="demo-").first()
+    if source is not None and source.slug != SLUG.format(accounts=accounts, seed=seed):
+        raise OtherDemoLoaded(
+            f"The demo {source.slug} (accounts, seed) is loaded here. Choose another DATA_DIR for another one."
+        )
+    return source
+
+
+# ---- what is there before the first call: people, rules, exclusions -------------------------------------------
+
+
+def _furnish(world: World, now: datetime) -> None:
+    """Make log-ins, rule sets, pools, handling and exclusions. Interrupted, it may be done again."""
+    began = world.at(0, 9 * 3600)
+    admin, _ = people.create_log_in(email=ADMIN, name="Ada Quist", role="Admin", password=PASSWORD, at=began)
+    people.create_log_in(email=MANAGER, name="Mona Sato", role="Manager", password=PASSWORD, at=began)
+    second = world.at(SECOND_VERSION_ON, 14 * 3600)
+    _publish("new-business-first.yaml", "First attempt.", by=admin, at=began)
+    _publish("expansion.yaml", "Customers who outgrow their plan.", by=admin, at=began)
+    _publish("new-business.yaml", "Limits and interest count too; small firms no longer qualify.", by=admin, at=second)
+    for slug, pool in (("new-business", "New business"), ("expansion", "Expansion")):
+        if not Pool.objects.filter(name=pool).exists():
+            people.create_pool(name=pool, rule_set=RuleSet.objects.get(slug=slug), at=began)
+    for email, name, pool, weight, capacity in AES:
+        people.create_ae(
+            email=email, name=name, pool=pool, weight=weight, capacity=capacity, password=PASSWORD, at=began
+        )
+    for slug, tier, handling, _ in HANDLINGS:
+        people.set_handling(rule_set=RuleSet.objects.get(slug=slug), tier=tier, handling=handling, at=began)
+    for kind, value, why, note in EXCLUSIONS:
+        facts.exclude(kind=kind, value=value, why=why, note=note, starts_on=None, ends_on=None, by=admin, at=began)
+
+
+def _publish(file: str, note: str, *, by: User, at: datetime) -> None:
+    """Publish the text of a file at a moment of the past."""
+    version = rules.draft(text=(RULES / file).read_text(), by=by, at=at)
+    try:
+        job = rules.publish(version=version, note=note, by=by, at=at)
+    except rules.AlreadyLive:
+        return
+    claimed = jobs.claim(job=job, at=at)
+    if claimed is not None:
+        rules.run_publish(job=claimed, clock=lambda: at)
+
+
+# ---- day by day ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Run:
+    """One load, from the last call that is stored up to now."""
+
+    world: World
+    source: Source
+    now: datetime
+    on_progress: OnProgress
+    calls: int = 0
+    opened: int = 0
+    agenda: list[tuple[datetime, int, int, Deed]] = field(default_factory=list)  # a heap: when, turn, lead, what
+    turns: Iterator[int] = field(default_factory=count)
+
+    def go(self, *, skip: int) -> None:
+        """Record and live through all days that are missing."""
+        since = self.newest() or self.world.at(skip, 0)
+        lived_from = self.world.day_zero + timedelta(days=TODAY - LIVED)
+        days = [since.date() + timedelta(days=n) for n in range((self.now.date() - since.date()).days + 1)]
+        self.look_forward(since)
+        for done, day in enumerate(days):
+            self.on_progress("living through" if day >= lived_from else "recording", done, len(days))
+            self.day(day, since, lived=day >= lived_from)
+        self.on_progress("done", len(days), len(days))
+
+    def newest(self) -> datetime | None:
+        """Return the time of the newest call that is stored."""
+        return Event.objects.filter(source=self.source).order_by("-at").values_list("at", flat=True).first()
+
+    def day(self, day: date, since: datetime, *, lived: bool) -> None:
+        """Record one day; if it is to be lived through, in several parts, each with its consequences."""
+        calls = [fact for fact in self.world.facts(day) if since <= fact.at <= self.now]
+        for moment in self.moments(day, since, lived=lived):
+            part = [fact for fact in calls if fact.at <= moment]
+            calls = calls[len(part) :]
+            self.record(part, moment)
+            if lived:
+                self.live(moment)
+        self.record_conversions(day)
+
+    def moments(self, day: date, since: datetime, *, lived: bool) -> list[datetime]:
+        """Return when to look at the scores: once a day, more often of late, and at the end of each day or now."""
+        number = self.world.number(day)
+        hours = () if not lived else range(1, 24, 2) if day == self.now.date() else (_hour(self.world.seed, number),)
+        end = min(self.world.at(number, 86_399), self.now)
+        return [at for hour in hours if since < (at := self.world.at(number, hour * 3600)) < end] + [end]
+
+    def record(self, calls: Sequence[Fact], received_at: datetime) -> None:
+        """Store calls in batches."""
+        for start in range(0, len(calls), BATCH):
+            recorded = facts.record(source=self.source, facts=calls[start : start + BATCH], received_at=received_at)
+            self.calls += recorded.accepted
+
+    def record_conversions(self, day: date) -> None:
+        """Store what was paid on the day, up to now."""
+        for paid in self.world.conversions(day):
+            account = facts.account_named(external_id=paid.account)
+            if account is not None and paid.at <= self.now:
+                facts.record_outcome(
+                    account=account,
+                    kind=paid.kind,
+                    at=paid.at,
+                    received_at=self.now,
+                    message_id=paid.message_id,
+                    source=self.source,
+                    amount=paid.amount,
+                )
+
+    def live(self, moment: datetime) -> None:
+        """Let happen what happens at a moment: AEs at work, scores, leads."""
+        while self.agenda and self.agenda[0][0] <= moment:
+            at, _, lead, deed = heapq.heappop(self.agenda)
+            self.do(lead, deed, at)
+        for shard in range(SHARDS):
+            scores.sweep(shard=shard, as_of=moment.date(), at=moment)
+            while scores.rescore_touched(shard=shard, as_of=moment.date(), at=moment).accounts:
+                pass
+        while (considered := leads.open_crossed(at=moment)) is not None:
+            lead = considered.lead
+            if lead is not None and lead.opened_at == moment:
+                self.opened += 1
+                self.plan(lead, moment)
+        leads.tend(at=moment)
+
+    def look_forward(self, since: datetime) -> None:
+        """Plan the deeds of leads that are open already: an interrupted load goes on."""
+        for lead in Lead.objects.exclude(state=State.CLOSED).filter(opened_at__lt=self.first_load()):
+            self.plan(lead, since)
+
+    def first_load(self) -> datetime:
+        """Return the beginning of the day of the first load: from then on the leads are left to whoever looks."""
+        return self.world.at(TODAY, 0)
+
+    def plan(self, lead: Lead, since: datetime) -> None:
+        """Put on the agenda what its AE will do with a lead."""
+        company = self.company(lead.account.external_id)
+        if company is None:
+            return
+        buys_at = None if company.buys_on is None else self.world.at(company.buys_on, 30_000)
+        for deed in deeds(seed=self.world.seed, company=company, opened_at=lead.opened_at, buys_at=buys_at):
+            if since < deed.at < self.first_load():
+                heapq.heappush(self.agenda, (deed.at, next(self.turns), lead.pk, deed))
+
+    def company(self, external_id: str) -> Company | None:
+        """Return the company that is known by this id."""
+        known = self.world.companies(self.world.number(self.now.date()))
+        return next((company for company in known if company.external_id == external_id), None)
+
+    def do(self, lead_id: int, deed: Deed, at: datetime) -> None:
+        """Let the lead's AE do one thing; if the lead has moved on meanwhile, nothing."""
+        lead = Lead.objects.select_related("ae__user").get(pk=lead_id)
+        by = lead.ae.user if lead.ae else None
+        try:
+            match deed.verb:
+                case "accept":
+                    leads.accept(lead=lead, by=by, at=at)
+                case "snooze" if deed.until is not None:
+                    leads.snooze(lead=lead, until=deed.until, by=by, at=at)
+                case "disqualify":
+                    leads.disqualify(lead=lead, reason=deed.reason, by=by, at=at)
+                case "lose":
+                    leads.lose(lead=lead, reason=deed.reason, by=by, at=at)
+                case "win":
+                    leads.win(lead=lead, by=by, at=at)
+                case "hand_over":
+                    manager = User.objects.get(username=MANAGER)
+                    leads.reassign(lead=lead, to=_colleague(lead), by=manager, at=at, note=deed.reason)
+        except leads.LeadError:
+            return
+
+
+def _colleague(lead: Lead) -> AE | None:
+    """Return somebody else of the pool; None: whose turn it is."""
+    return AE.objects.filter(memberships__pool=lead.pool_id).exclude(pk=lead.ae_id).order_by("pk").first()
+
+
+def _hour(seed: int, number: int) -> float:
+    """The hour at which the scores of a past day were looked at."""
+    return dice(seed, "hour", number).uniform(7, 19)
