@@ -1,7 +1,7 @@
 import gzip
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import orjson
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.utils import timezone
 
 from pqlapp import bell
@@ -123,15 +122,8 @@ class TestNewestDay:
         assert lines.newest_day(texts=[line(timestamp=None), line(timestamp="soon"), b""]) is None
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_events_left")
 class TestImportEvents:
-    @pytest.fixture(autouse=True)
-    def no_events(self) -> Iterator[None]:
-        """Empty the tables that Django does not know, and so does not empty."""
-        yield
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE scoring_event, scoring_event_key")
-
     @pytest.fixture(autouse=True)
     def rung(self, monkeypatch: pytest.MonkeyPatch) -> set[int]:
         rung: set[int] = set()

@@ -2,6 +2,7 @@ import base64
 import gzip
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -278,6 +279,23 @@ class TestAnswers:
         assert (response.status_code, response["Retry-After"]) == (503, "5")
         assert response.json()["code"] == "database_away"
         assert response["Access-Control-Allow-Origin"] == "*"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_connection_that_broke_is_replaced(self, no_events_left, post):
+        assert post("/v1/track", track(1)).status_code == 200
+
+        def end(pid: int) -> None:
+            with db.connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            db.connection.close()
+
+        backend = db.connection.connection.info.backend_pid
+        other = Thread(target=end, args=[backend])
+        other.start()
+        other.join()
+        assert post("/v1/track", track(2)).status_code == 503
+        assert post("/v1/track", track(2)).status_code == 200
+        assert Event.objects.count() == 2
 
     @pytest.mark.parametrize("path", ["/v1/batch", "/v1/track", NATIVE])
     def test_browsers_may_send_from_any_page(self, post, path):
