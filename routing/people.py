@@ -11,22 +11,26 @@ from django.utils.text import slugify
 
 from routing import leads
 from routing.models import AE, Handling, HandlingPolicy, Membership, Pool
+from routing.roles import ROLES, roles_of
 from scoring.models import RuleSet
 
-ROLES = ("AE", "Manager", "Admin")
+__all__ = [
+    "PeopleError",
+    "create_ae",
+    "create_log_in",
+    "create_pool",
+    "deactivate_ae",
+    "roles_of",
+    "set_handling",
+    "set_membership",
+    "set_pool",
+]
+
 MAX_WEIGHT = 1000
 
 
 class PeopleError(ValueError):
     """Something about people or pools that cannot be; the text says what to do."""
-
-
-def roles_of(user: User) -> frozenset[str]:
-    """Return the user's roles, of AE, Manager and Admin; a superuser is an Admin, a locked log-in has none."""
-    if not user.is_active:
-        return frozenset()
-    names = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
-    return frozenset(names | ({"Admin"} if user.is_superuser else set()))
 
 
 def create_log_in(*, email: str, name: str, role: str, password: str | None, at: datetime) -> tuple[User, bool]:
@@ -63,22 +67,36 @@ def create_pool(*, name: str, at: datetime, rule_set: RuleSet | None = None, is_
 
     Raises PeopleError if the name is taken, or the rule set has a pool already.
     """
+    is_first = not Pool.objects.exists()
+    pool = Pool(slug=_free_slug(name), created_at=at)
+    return set_pool(pool=pool, name=name, rule_set=rule_set, is_default=is_default or is_first, at=at)
+
+
+def set_pool(*, pool: Pool, name: str, rule_set: RuleSet | None, is_default: bool, at: datetime) -> Pool:
+    """Change a pool's name and which leads it takes; returns it. A new default one replaces the old.
+
+    Open leads stay where they are; those that wait for an AE are routed by it after the commit. Raises PeopleError
+    if the name is taken or empty, or the rule set has another pool.
+    """
     name = name.strip()
     if not slugify(name):
         raise PeopleError("Give the pool a name with at least one letter or digit.")
-    if Pool.objects.filter(name__iexact=name).exists():
+    others = Pool.objects.exclude(pk=pool.pk)
+    if others.filter(name__iexact=name).exists():
         raise PeopleError(f"There is a pool {name!r} already: choose another name.")
-    _refuse_second_pool(rule_set)
+    taker = others.filter(rule_set=rule_set).first() if rule_set else None
+    if taker:
+        raise PeopleError(
+            f"The leads of {rule_set} go to the pool {taker.name}: to divide them among pools, "
+            "give its tiers pools of their own."
+        )
     with transaction.atomic():
         if is_default:
-            Pool.objects.filter(is_default=True).update(is_default=False)
-        return Pool.objects.create(
-            name=name,
-            slug=_free_slug(name),
-            rule_set=rule_set,
-            is_default=is_default or not Pool.objects.exists(),
-            created_at=at,
-        )
+            others.filter(is_default=True).update(is_default=False)
+        pool.name, pool.rule_set, pool.is_default = name, rule_set, is_default
+        pool.save()
+        leads.drain_later(at=at)
+    return pool
 
 
 def create_ae(
@@ -163,15 +181,6 @@ def set_handling(
     return policy
 
 
-def _refuse_second_pool(rule_set: RuleSet | None) -> None:
-    taken = Pool.objects.filter(rule_set=rule_set).first() if rule_set else None
-    if taken:
-        raise PeopleError(
-            f"The leads of {rule_set} go to the pool {taken.name}: to divide them among pools, "
-            "give its tiers pools of their own."
-        )
-
-
 def _check_time_zone(name: str) -> None:
     try:
         ZoneInfo(name)
@@ -181,7 +190,7 @@ def _check_time_zone(name: str) -> None:
 
 def _free_slug(name: str) -> str:
     """Return the name as a slug that no pool has: `west`, `west-2`, and so on."""
-    base, taken = slugify(name)[:56], set(Pool.objects.values_list("slug", flat=True))
+    base, taken = slugify(name)[:56] or "pool", set(Pool.objects.values_list("slug", flat=True))
     number = 1
     while (slug := base if number == 1 else f"{base}-{number}") in taken:
         number += 1

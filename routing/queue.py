@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 
-from routing import people
 from routing.models import AE, Lead, Membership, Stage, State
+from routing.roles import roles_of
 from scoring.models import Score
 
 
@@ -84,7 +84,7 @@ class Seat:
 
 def visible_to(*, user: User) -> QuerySet[Lead]:
     """Return the leads that a log-in may see and work: a manager's and an admin's all, an AE's own, else none."""
-    roles = people.roles_of(user)
+    roles = roles_of(user)
     if roles & {"Manager", "Admin"}:
         return Lead.objects.all()
     return Lead.objects.filter(ae__user=user) if "AE" in roles else Lead.objects.none()

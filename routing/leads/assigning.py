@@ -242,7 +242,7 @@ def _charge(decision: Decision, *, at: datetime) -> None:
     if decision.chosen is None or not decision.credits_after:
         return
     with connection.cursor() as cursor:
-        after = {
+        after: dict[str, Any] = {
             "members": list(decision.credits_after),
             "credits": list(decision.credits_after.values()),
             "chosen": decision.chosen.pk,

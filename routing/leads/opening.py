@@ -1,10 +1,10 @@
 """From a hint that an account's score crossed a line to a lead that opens, grows or closes."""
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from routing import handling
@@ -13,7 +13,7 @@ from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
 from scoring import handoffs
 from scoring.models import Score, Status
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # A lead that somebody closed so does not open again while the account stays qualified without a break.
 SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED)
@@ -50,7 +50,7 @@ def open_crossed(*, at: datetime) -> Considered | None:
     except Exception as error:
         if hint is None:
             raise
-        log.exception("The hint of account %s failed and is put off.", hint.account_id)
+        log.exception("hint_put_off", account=hint.account_id, rule_set=hint.rule_set_id)
         reason = f"{type(error).__name__}: {error}"
         handoffs.put_off(hint=hint, until=at + _pause(hint.attempts), error=reason)
         return Considered(None, reason)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 
 from routing import handling
 from routing.leads import assigning, moves
@@ -101,11 +102,12 @@ def reassign(*, lead: Lead, to: AE | None, by: User | None, at: datetime, note: 
 
 
 def release_orphans(*, at: datetime) -> int:
-    """Take every open lead from AEs who no longer work leads, and route it anew; returns how many.
+    """Take every open lead from AEs who left or cannot log in any more, and route it anew; returns how many.
 
     Each is a transaction of its own; running it again goes on where it stopped.
     """
-    orphans = Lead.objects.filter(state__in=moves.HELD, ae__is_active=False)
+    gone = Q(ae__is_active=False) | Q(ae__user__is_active=False)
+    orphans = Lead.objects.filter(gone, state__in=moves.HELD)
     return sum(_release(lead, at=at) for lead in list(orphans.order_by("pk").only("pk", "account")))
 
 
@@ -184,7 +186,7 @@ def _take_from_ae(lead: Lead, *, verb: str, by: User | None, at: datetime, note:
 def _release(lead: Lead, *, at: datetime) -> bool:
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        if held.ae is None or held.ae.is_active or not held.is_open:
+        if held.ae is None or not held.is_open or (held.ae.is_active and held.ae.user.is_active):
             return False
         _take_from_ae(held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
         plan = handling.plan_for(rule_set=held.rule_set, tier=held.tier, is_pql=True)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from django.db import connection
 
 from routing import leads, rotation
 from routing.models import Assignment, Lead, LeadMove, Membership, State
+from scoring.models import Crossed
 from tests.routing import world
 from tests.routing.world import NOW, later
 
@@ -125,11 +127,13 @@ class TestEightWorkers:
         lead = Lead.objects.get()
         assert {reason["slug"] for reason in lead.reasons} == {"new-business", "hand-raisers"}
         assert lead.tier == "hot"
+        assert not Crossed.objects.exists(), "no hint failed and was put off"
 
     def test_give_two_motions_of_an_account_to_one_ae(self) -> None:
         west, growth = world.pool(), world.rule_set("growth", motion="expansion")
+        east = world.pool("East", default=False, of=growth)
         for name in ("ann", "ben", "cleo", "dan"):
-            world.ae(name, into=west)
+            Membership.objects.create(pool=east, ae=world.ae(name, into=west), joined_at=NOW)
         for i in range(30):
             account = world.account(f"account {i}")
             for rule_set in (world.rule_set(), growth):
@@ -191,12 +195,12 @@ def open_some(_: int) -> None:
 
 def hand_around(number: int) -> None:
     for lead in Lead.objects.filter(state="assigned").order_by("pk")[number : number + 25]:
-        try_to(lambda lead=lead: leads.reassign(lead=lead, to=None, by=None, at=later(minutes=1)))
+        try_to(partial(leads.reassign, lead=lead, to=None, by=None, at=later(minutes=1)))
 
 
 def throw_out(number: int) -> None:
     for lead in Lead.objects.exclude(state="closed").order_by("-pk")[number : number + 20]:
-        try_to(lambda lead=lead: leads.disqualify(lead=lead, reason="students", by=None, at=later(minutes=2)))
+        try_to(partial(leads.disqualify, lead=lead, reason="students", by=None, at=later(minutes=2)))
 
 
 def leads_drained(_: int) -> None:

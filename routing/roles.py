@@ -1,0 +1,13 @@
+"""The roles of log-ins, kept as Django's groups."""
+
+from django.contrib.auth.models import User
+
+ROLES = ("AE", "Manager", "Admin")
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """Return the user's roles, of AE, Manager and Admin; a superuser is an Admin, a locked log-in has none."""
+    if not user.is_active:
+        return frozenset()
+    names = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
+    return frozenset(names | ({"Admin"} if user.is_superuser else set()))
