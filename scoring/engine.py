@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, cast
 
+import orjson
 import psycopg
 from django.db import connection
 
@@ -128,9 +129,8 @@ def _judge(
 
 
 def _ledger(document: Document, row: Mapping[str, Any], observed: Sequence[Leaf | PerUnit]) -> Plain:
-    seen = {
-        part: Seen(row["observed"][i], row["seen"][2 * i], row["seen"][2 * i + 1]) for i, part in enumerate(observed)
-    }
+    values = orjson.loads(row["observed"])  # Django leaves JSON as text
+    seen = {part: Seen(values[i], row["seen"][2 * i], row["seen"][2 * i + 1]) for i, part in enumerate(observed)}
     return ledger(document, met=row["met"], raw=row["raw"], seen=seen)
 
 

@@ -391,6 +391,11 @@ AS n(account_id, identity_id, key, value, number, day, at, message_id)
 _made: set[date] = set()  # Mondays whose partitions this process has seen
 
 
+def prepare_partitions(*, at: datetime) -> None:
+    """Make the partitions of this week and the next four, so that no batch has to. Commits."""
+    _ensure_partitions(at + timedelta(weeks=n) for n in range(5))
+
+
 def _ensure_partitions(times: Iterable[datetime]) -> None:
     """Make the missing partitions of the events' table, one for each week (from Monday, UTC) of the times."""
     days = {at.astimezone(UTC).date() for at in times}

@@ -117,6 +117,19 @@ def oldest_touch(*, lane: Lane = Lane.LIVE) -> datetime | None:
     return row[0] if row else None
 
 
+def shards_with_touches() -> list[int]:
+    """Return the shards in which an account waits to be rescored."""
+    with cursor() as c:
+        return [shard for (shard,) in c.execute(_SHARDS, {"shards": SHARDS})]
+
+
+# One index look-up a shard: the log itself may be long.
+_SHARDS = """
+SELECT shard FROM generate_series(0, %(shards)s::int - 1) AS s(shard)
+WHERE EXISTS (SELECT FROM scoring_touched t WHERE t.shard = s.shard)
+"""
+
+
 def cross(*, hints: Iterable[Crossed]) -> None:
     """Append hints that leads may have to open, change or close; in the transaction that wrote the scores."""
     Crossed.objects.bulk_create(sorted(hints, key=lambda hint: (hint.account_id, hint.rule_set_id)))
