@@ -26,7 +26,11 @@ class TestCreateAe:
             email="Ann@Example.com", name="Ann van Dyk", pool="West", weight=3, capacity=9, password="s3cret", at=NOW
         )
         assert new
-        assert (ae.user.username, ae.name, people.roles_of(ae.user)) == ("ann@example.com", "Ann van Dyk", frozenset({"AE"}))
+        assert (ae.user.username, ae.name, people.roles_of(ae.user)) == (
+            "ann@example.com",
+            "Ann van Dyk",
+            frozenset({"AE"}),
+        )
         assert ae.user.check_password("s3cret")
         member = Membership.objects.get(ae=ae)
         assert (member.pool.name, member.pool.is_default, member.weight, member.capacity) == ("West", True, 3, 9)
@@ -82,7 +86,12 @@ class TestCreateAe:
 class TestCreateLogIn:
     def test_lets_admins_into_the_admin(self) -> None:
         user, new = people.create_log_in(email="boss@example.com", name="", role="Admin", password="x", at=NOW)
-        assert (new, user.is_staff, user.is_superuser, people.roles_of(user)) == (True, True, True, frozenset({"Admin"}))
+        assert (new, user.is_staff, user.is_superuser, people.roles_of(user)) == (
+            True,
+            True,
+            True,
+            frozenset({"Admin"}),
+        )
 
     def test_does_not_let_managers_into_it(self) -> None:
         user, _ = people.create_log_in(email="boss@example.com", name="", role="Manager", password="x", at=NOW)
