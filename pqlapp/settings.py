@@ -150,11 +150,23 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "pqlapp.api.problems.handler",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "PQL",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "pqlapp.api.schema.complete",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "AccountKind": "scoring.models.Account.Kind",
+        "ExclusionKind": "scoring.models.Exclusion.Kind",
+        "JobState": "scoring.models.Job.State",
+        "LeadState": "routing.models.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

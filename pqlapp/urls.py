@@ -11,5 +11,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("v1/", include("pqlapp.ingest.urls")),
     path("api/v1/events", native.events, name="events"),
+    path("api/v1/", include("pqlapp.api.urls")),
     path("admin/", admin.site.urls),
+    path("", include("pqlapp.desk.urls")),
+    path("", include("pqlapp.desk.urls")),
 ]
+
+handler500 = "pqlapp.api.problems.server_error"

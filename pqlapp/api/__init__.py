@@ -1,0 +1,1 @@
+"""The REST API: rules, scores and leads for programs, below /api/v1/."""

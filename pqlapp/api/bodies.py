@@ -1,0 +1,124 @@
+"""What the API takes, field by field. A field that nobody knows is refused, and nothing is turned into text."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from rest_framework import serializers
+
+from pqlapp.api.pagination import LARGEST_ID
+from scoring.models import Exclusion
+
+LONGEST_ID = 512  # characters
+LONGEST_TEXT = 200_000  # characters of a rule document
+LONGEST_NOTE = 2_000  # characters
+
+B = TypeVar("B", bound="Body")
+
+
+class Body(serializers.Serializer[Any]):
+    """The fields of a request."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the fields as read. Raises ValidationError."""
+        if isinstance(data, Mapping) and (unknown := sorted(set(data) - set(self.fields))):
+            there = f"there are: {', '.join(self.fields)}" if self.fields else "there is none here"
+            raise serializers.ValidationError({name[:64]: f"is no field; {there}" for name in unknown[:20]})
+        return super().to_internal_value(data)
+
+
+class Text(serializers.CharField):
+    """A text, and nothing that could be turned into one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text. Raises ValidationError."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class Whole(serializers.IntegerField):
+    """A whole number, and no text or fraction."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number. Raises ValidationError."""
+        if type(data) is not int:
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
+def amount() -> serializers.DecimalField:
+    """Return the field of an amount of money."""
+    return serializers.DecimalField(max_digits=16, decimal_places=2, required=False, allow_null=True, default=None)
+
+
+def note() -> Text:
+    """Return the field of a remark."""
+    return Text(max_length=LONGEST_NOTE, required=False, allow_blank=True, default="")
+
+
+class Nothing(Body):
+    """No fields at all."""
+
+
+class NewOutcome(Body):
+    """A conversion. The same message_id is the same outcome, however often it is sent."""
+
+    message_id = Text(max_length=LONGEST_ID)
+    account = Text(max_length=LONGEST_ID, help_text="the account's id as its sender gives it")
+    kind = Text(max_length=64)
+    at = serializers.DateTimeField(required=False, help_text="when it happened; now, if it is left out")
+    amount = amount()
+
+
+class NewExclusion(Body):
+    """Somebody who must not count, from the first day to the day before `ends_on` (UTC)."""
+
+    kind = serializers.ChoiceField(choices=Exclusion.Kind.choices)
+    value = Text(max_length=LONGEST_ID)
+    why = serializers.ChoiceField(choices=Exclusion.Why.choices)
+    note = note()
+    starts_on = serializers.DateField(required=False, allow_null=True, default=None)
+    ends_on = serializers.DateField(required=False, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a time that ends before it starts."""
+        if attrs["starts_on"] and attrs["ends_on"] and attrs["ends_on"] <= attrs["starts_on"]:
+            raise serializers.ValidationError({"ends_on": "is the first day that counts again: after starts_on"})
+        return attrs
+
+
+class RuleText(Body):
+    """A rule document as YAML."""
+
+    text = Text(max_length=LONGEST_TEXT, allow_blank=True, trim_whitespace=False)
+
+
+class Publish(Body):
+    """Why."""
+
+    note = note()
+
+
+class Snooze(Body):
+    """Until when."""
+
+    until = serializers.DateTimeField()
+
+
+class Reason(Body):
+    """Why, in a few words."""
+
+    reason = Text(max_length=LONGEST_NOTE)
+
+
+class Win(Body):
+    """For how much, if that is known."""
+
+    amount = amount()
+
+
+class Reassign(Body):
+    """To which AE; null gives the lead back to its pool, whose turn decides."""
+
+    ae = Whole(min_value=1, max_value=LARGEST_ID, allow_null=True)
+    note = note()

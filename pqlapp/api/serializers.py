@@ -1,0 +1,505 @@
+"""What the API shows, field by field. All points are points: 12.5 is twelve and a half."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from routing import leads
+from routing.models import AE, Assignment, Lead, LeadMove, Membership, Pool
+from scoring.models import (
+    Account,
+    Exclusion,
+    Job,
+    Outcome,
+    Publication,
+    RuleSet,
+    RuleVersion,
+    Score,
+    ScoreChange,
+    Signal,
+)
+
+OF_A_LINE = ("points", "raw", "worth")
+
+
+def points(hundredths: int) -> int | float:
+    """Return hundredths as points; two decimals survive any JSON reader."""
+    return hundredths // 100 if hundredths % 100 == 0 else hundredths / 100
+
+
+def ledger_in_points(ledger: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored ledger with points in place of hundredths; {} stays {}."""
+    if not ledger:
+        return ledger
+    lines = [
+        line | {key: points(line[key]) for key in OF_A_LINE if line.get(key) is not None} for line in ledger["lines"]
+    ]
+    return {"lines": lines, "usage": points(ledger["usage"]), "fit": points(ledger["fit"])}
+
+
+@extend_schema_field({"type": "number"})
+class Points(serializers.Field[int, Any, float, Any]):
+    """Hundredths in the database, points outside."""
+
+    def to_representation(self, value: int) -> float:
+        """Return points."""
+        return points(value)
+
+
+@extend_schema_field({"type": "object", "description": "the lines of usage sum to usage, those of fit to fit"})
+class LedgerField(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
+    """Every point with its rule."""
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the ledger in points."""
+        return ledger_in_points(value)
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string"}})
+class Names(serializers.JSONField):
+    """A list of names."""
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class Plain(serializers.JSONField):
+    """An object of any fields."""
+
+
+Fields = tuple[str, ...]
+
+
+class Shown(serializers.ModelSerializer[Any]):
+    """Something that is only read."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields, all read-only: nothing is written through here."""
+        fields = super().get_fields()
+        for field in fields.values():
+            field.read_only = True
+        return fields
+
+
+# ---- accounts and their scores
+
+
+class AccountRef(Shown):
+    """An account, in short."""
+
+    class Meta:
+        model = Account
+        fields: Fields = ("id", "external_id", "kind")
+
+
+class ScoreRow(Shown):
+    """A score without its ledger."""
+
+    rule_set = serializers.SlugField(source="rule_set.slug")
+    version = serializers.IntegerField(source="version.number")
+    usage = Points()
+    fit = Points()
+    held = Names()
+
+    class Meta:
+        model = Score
+        fields: Fields = (
+            "rule_set",
+            "version",
+            "usage",
+            "fit",
+            "tier",
+            "is_pql",
+            "status",
+            "held",
+            "goal_on",
+            "qualified_at",
+            "changed_at",
+            "as_of",
+            "scored_at",
+        )
+
+
+class AccountRow(Shown):
+    """An account with its scores."""
+
+    scores = ScoreRow(many=True)
+
+    class Meta:
+        model = Account
+        fields: Fields = ("id", "external_id", "kind", "created_at", "scores")
+
+
+class AccountShown(AccountRow):
+    """An account with its traits too."""
+
+    traits = serializers.SerializerMethodField()
+
+    class Meta(AccountRow.Meta):
+        fields: Fields = (*AccountRow.Meta.fields, "traits")
+
+    def get_traits(self, account: Account) -> dict[str, Any]:
+        """Return the traits, as the view has read them."""
+        return dict(self.context["traits"])
+
+
+class RuleChange(serializers.Serializer[Any]):
+    """What becomes of a rule on the day on which the result changes."""
+
+    rule = serializers.CharField()
+    name = serializers.CharField()
+    met = serializers.BooleanField()
+    met_then = serializers.BooleanField()
+    points = Points()
+    points_then = Points()
+
+
+class NextChange(serializers.Serializer[Any]):
+    """What the score will be if nothing more happens."""
+
+    on = serializers.DateField()
+    usage = Points()
+    fit = Points()
+    tier = serializers.CharField(allow_blank=True)
+    is_pql = serializers.BooleanField()
+    status = serializers.CharField()
+    rules = RuleChange(many=True)
+
+
+class ScoreShown(ScoreRow):
+    """A score with every point of it, and when silence will change it."""
+
+    ledger = LedgerField()
+    next_change = NextChange(allow_null=True)
+
+    class Meta(ScoreRow.Meta):
+        fields: Fields = (*ScoreRow.Meta.fields, "recheck_on", "ledger", "next_change")
+
+
+class ScoresOfAccount(serializers.Serializer[Any]):
+    """All scores of an account, and how fresh they are."""
+
+    account = AccountRef()
+    # Everything acknowledged before this moment is in the scores.
+    complete_as_of = serializers.DateTimeField()
+    # Why the account cannot be rescored at present; null: it can.
+    parked = serializers.CharField(allow_null=True)
+    scores = ScoreShown(many=True)
+
+
+class ScoreChangeShown(Shown):
+    """One change of a score, with what caused it."""
+
+    rule_set = serializers.SlugField(source="rule_set.slug")
+    version = serializers.IntegerField(source="version.number")
+    usage = Points()
+    fit = Points()
+    held = Names()
+    ledger = LedgerField()
+
+    class Meta:
+        model = ScoreChange
+        fields: Fields = (
+            "id",
+            "rule_set",
+            "version",
+            "at",
+            "as_of",
+            "cause",
+            "usage",
+            "fit",
+            "tier",
+            "status",
+            "held",
+            "ledger",
+        )
+
+
+class OutcomeShown(Shown):
+    """A conversion."""
+
+    account = AccountRef()
+    source = serializers.SlugField(  # type: ignore[assignment]  # the name that a Field gives to its own source
+        source="source.slug", allow_null=True, default=None
+    )
+
+    class Meta:
+        model = Outcome
+        fields: Fields = ("id", "message_id", "account", "kind", "at", "amount", "source", "received_at")
+
+
+class ExclusionShown(Shown):
+    """Somebody who does not count."""
+
+    class Meta:
+        model = Exclusion
+        fields: Fields = ("id", "kind", "value", "why", "note", "starts_on", "ends_on", "created_at")
+
+
+# ---- rules
+
+
+class VersionRef(Shown):
+    """A version, in short."""
+
+    class Meta:
+        model = RuleVersion
+        fields: Fields = ("id", "number")
+
+
+class RuleSetRow(Shown):
+    """A rule set and what is live of it."""
+
+    live_version = VersionRef(allow_null=True)
+
+    class Meta:
+        model = RuleSet
+        fields: Fields = ("id", "slug", "name", "motion", "live_version", "created_at")
+
+
+class PublicationShown(Shown):
+    """One publish or roll back."""
+
+    version = serializers.IntegerField(source="version.number")
+    replaced = serializers.IntegerField(source="replaced.number", allow_null=True, default=None)
+    by = serializers.CharField(source="by.username", allow_null=True, default=None)
+
+    class Meta:
+        model = Publication
+        fields: Fields = ("version", "replaced", "is_rollback", "note", "by", "at")
+
+
+class RuleSetShown(RuleSetRow):
+    """A rule set with its newest publications."""
+
+    publications = serializers.SerializerMethodField()
+
+    class Meta(RuleSetRow.Meta):
+        fields: Fields = (*RuleSetRow.Meta.fields, "publications")
+
+    @extend_schema_field(PublicationShown(many=True))
+    def get_publications(self, rule_set: RuleSet) -> Any:
+        """Return the newest twenty, newest first."""
+        newest = rule_set.publications.select_related("version", "replaced", "by").order_by("-id")
+        return PublicationShown(newest[:20], many=True).data
+
+
+class RuleVersionRow(Shown):
+    """A version without its text."""
+
+    rule_set = serializers.SlugField(source="rule_set.slug")
+    is_live = serializers.SerializerMethodField()
+
+    class Meta:
+        model = RuleVersion
+        fields: Fields = ("id", "rule_set", "number", "is_live", "digest", "created_at", "published_at")
+
+    def get_is_live(self, version: RuleVersion) -> bool:
+        """Return whether it scores now."""
+        return version.rule_set.live_version_id == version.pk
+
+
+class RuleVersionShown(RuleVersionRow):
+    """A version with its text, and the document that the text says."""
+
+    document = Plain()
+
+    class Meta(RuleVersionRow.Meta):
+        fields: Fields = (*RuleVersionRow.Meta.fields, "text", "document")
+
+
+class FaultShown(serializers.Serializer[Any]):
+    """One thing that is wrong, and where."""
+
+    path = serializers.CharField(allow_blank=True)
+    line = serializers.IntegerField(allow_null=True)
+    message = serializers.CharField()
+
+
+class Validated(serializers.Serializer[Any]):
+    """Whether a rule document is valid, and what is wrong with it."""
+
+    valid = serializers.BooleanField()
+    faults = FaultShown(many=True)
+
+
+class SignalUse(serializers.Serializer[Any]):
+    """A live version that reads a signal, and its name there."""
+
+    rule_set = serializers.CharField()
+    name = serializers.CharField()
+
+
+class SignalShown(Shown):
+    """A named behaviour that tiles are kept for."""
+
+    definition = Plain()
+    is_ready = serializers.BooleanField()
+    used_by = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Signal
+        fields: Fields = ("id", "digest", "definition", "is_ready", "activated_at", "retired_at", "used_by")
+
+    @extend_schema_field(SignalUse(many=True))
+    def get_used_by(self, signal: Signal) -> list[dict[str, str]]:
+        """Return the live versions that read it, as the view has found them."""
+        return list(self.context["uses"].get(signal.digest, ()))
+
+
+class JobShown(Shown):
+    """Long work, and how far it is."""
+
+    arguments = Plain()
+    result = Plain()
+
+    class Meta:
+        model = Job
+        fields: Fields = (
+            "id",
+            "kind",
+            "arguments",
+            "state",
+            "step",
+            "done",
+            "total",
+            "result",
+            "error",
+            "created_at",
+            "finished_at",
+        )
+
+
+# ---- people and leads
+
+
+class AERef(Shown):
+    """An AE, in short."""
+
+    name = serializers.CharField()
+
+    class Meta:
+        model = AE
+        fields: Fields = ("id", "name")
+
+
+class MemberShown(Shown):
+    """An AE's place in a pool."""
+
+    ae = AERef()
+
+    class Meta:
+        model = Membership
+        fields: Fields = ("ae", "weight", "capacity", "is_active", "served", "last_served_at")
+
+
+class PoolShown(Shown):
+    """A team with a rotation."""
+
+    rule_set = serializers.SlugField(source="rule_set.slug", allow_null=True, default=None)
+    members = MemberShown(source="memberships", many=True)
+
+    class Meta:
+        model = Pool
+        fields: Fields = ("id", "slug", "name", "is_default", "rule_set", "members")
+
+
+class AEShown(AERef):
+    """An AE."""
+
+    email = serializers.CharField(source="user.email")
+    pools = serializers.SerializerMethodField()
+
+    class Meta(AERef.Meta):
+        fields: Fields = (*AERef.Meta.fields, "email", "time_zone", "is_active", "joined_at", "pools")
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_pools(self, ae: AE) -> list[str]:
+        """Return the slugs of the AE's pools."""
+        return [membership.pool.slug for membership in ae.memberships.all()]
+
+
+class LeadRow(Shown):
+    """A lead as a list shows it."""
+
+    account = AccountRef()
+    rule_set = serializers.SlugField(source="rule_set.slug")
+    ae = AERef(allow_null=True)
+    pool = serializers.SlugField(source="pool.slug", allow_null=True, default=None)
+    allowed = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Lead
+        fields: Fields = (
+            "id",
+            "account",
+            "motion",
+            "rule_set",
+            "stage",
+            "state",
+            "closed_as",
+            "origin",
+            "opening_tier",
+            "tier",
+            "ae",
+            "pool",
+            "unassigned_reason",
+            "opened_at",
+            "assigned_at",
+            "first_touched_at",
+            "accepted_at",
+            "snoozed_until",
+            "closed_at",
+            "close_reason",
+            "allowed",
+        )
+
+    def get_allowed(self, lead: Lead) -> list[str]:
+        """Return what may be done with it now."""
+        return list(leads.allowed(lead=lead))
+
+
+class MoveShown(Shown):
+    """One thing that happened to a lead."""
+
+    by = serializers.CharField(source="by.username", allow_null=True, default=None)
+    ae = AERef(allow_null=True)
+    data = Plain()  # type: ignore[assignment]  # so is the field of a move called
+
+    class Meta:
+        model = LeadMove
+        fields: Fields = ("at", "by", "verb", "from_state", "to_state", "from_stage", "to_stage", "ae", "note", "data")
+
+
+class AssignmentShown(Shown):
+    """One decision who gets the lead, and everything that it was based on."""
+
+    ae = AERef(allow_null=True)
+    pool = serializers.SlugField(source="pool.slug", allow_null=True, default=None)
+    decision = Plain()
+
+    class Meta:
+        model = Assignment
+        fields: Fields = ("at", "how", "ae", "pool", "decision", "released_at", "refunded")
+
+
+class LeadShown(LeadRow):
+    """A lead with why it opened, what happened to it, and who got it why."""
+
+    version = serializers.IntegerField(source="version.number")
+    opening = LedgerField()
+    reasons = serializers.SerializerMethodField()
+    moves = MoveShown(many=True)
+    assignments = AssignmentShown(many=True)
+
+    class Meta(LeadRow.Meta):
+        fields: Fields = (*LeadRow.Meta.fields, "version", "opening", "reasons", "moves", "assignments")
+
+    @extend_schema_field({"type": "array", "items": {"type": "object"}})
+    def get_reasons(self, lead: Lead) -> list[dict[str, Any]]:
+        """Return an entry for each rule set that calls for the lead, in points."""
+        return [
+            reason
+            | {"usage": points(reason["usage"]), "fit": points(reason["fit"])}
+            | {"ledger": ledger_in_points(reason["ledger"])}
+            for reason in lead.reasons
+        ]

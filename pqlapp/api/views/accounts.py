@@ -1,0 +1,198 @@
+"""Accounts, their scores, what they bought, and who does not count."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, cast
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from pqlapp import bell
+from pqlapp.api import auth, bodies, serializers
+from pqlapp.api import filters as lists
+from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
+from pqlapp.api.views.door import Door, now
+from routing import queue
+from scoring import engine, facts, rules, scores
+from scoring.models import SHARDS, Account, Exclusion, Outcome, Parked, Score, ScoreChange, TraitChange, shard_of
+
+BY_EXTERNAL_ID = "external:"
+
+
+class AccountView(Door):
+    """`{id}` is our number or the sender's own id; `external:` before it says the latter where both are numbers."""
+
+    rights = {"list": OVERSEERS, "retrieve": WORKERS, "score": WORKERS, "history": WORKERS}
+    filters = {"list": lists.AccountFilter, "history": lists.HistoryFilter}
+    lookup_value_regex = "[^/]{1,600}"
+    queryset = Account.objects.all()
+
+    def get_object(self) -> Account:
+        """Return the account that the address names, if the caller may see it. Raises Http404."""
+        named = self.kwargs["pk"]
+        if named.isascii() and named.isdigit() and len(named) < 19:
+            account = Account.objects.filter(pk=int(named)).first()
+        elif "\0" in named:
+            account = None
+        else:
+            account = facts.account_named(external_id=named.removeprefix(BY_EXTERNAL_ID))
+        if account is None or not self._is_visible(account):
+            raise Http404(f"no account is known as {named[:200]!r}")
+        return account
+
+    def _is_visible(self, account: Account) -> bool:
+        """An AE sees the accounts of own leads; everybody else who may come here sees all."""
+        user = auth.person(request=self.request)
+        if user is None or auth.roles_of(request=self.request) & OVERSEERS:
+            return True
+        return queue.visible_to(user=user).filter(account=account).exists()
+
+    @extend_schema(responses=serializers.AccountRow(many=True))
+    def list(self, request: Request) -> Response:
+        """List accounts with their scores."""
+        return self.page(Account.objects.prefetch_related(_scores()), serializers.AccountRow)
+
+    @extend_schema(responses=serializers.AccountShown)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show an account with its scores and traits."""
+        account = self.get_object()
+        known = TraitChange.objects.filter(account=account, at__lte=now())
+        newest = known.order_by("key", "-precedence", "-at", "-message_id").distinct("key")
+        traits = {trait.key: trait.value for trait in newest if trait.value is not None}
+        return Response(serializers.AccountShown(account, context={"traits": traits}).data)
+
+    @extend_schema(responses=serializers.ScoresOfAccount)
+    @action(detail=True)
+    def score(self, request: Request, pk: str) -> Response:
+        """Show an account's scores: every point with its rule, and what will change when nothing more happens."""
+        account, at = self.get_object(), now()
+        parked = Parked.objects.filter(account=account).first()
+        shown = {
+            "account": account,
+            "complete_as_of": scores.fresh_as_of(at=at),
+            "parked": parked.reason if parked else None,
+            "scores": list(_with_next_change(account, at.date())),
+        }
+        return Response(serializers.ScoresOfAccount(shown).data)
+
+    @extend_schema(responses=serializers.ScoreChangeShown(many=True))
+    @action(detail=True)
+    def history(self, request: Request, pk: str) -> Response:
+        """List the changes of an account's scores, the newest first."""
+        changes = ScoreChange.objects.filter(account=self.get_object()).select_related("rule_set", "version")
+        return self.page(changes.defer("version__text", "version__document"), serializers.ScoreChangeShown)
+
+
+def _scores() -> "Prefetch[str, QuerySet[Score], str]":
+    light = Score.objects.select_related("rule_set", "version").defer("ledger", "version__text", "version__document")
+    return Prefetch("scores", light.order_by("rule_set"))
+
+
+def _with_next_change(account: Account, today: date) -> Iterator[Score]:
+    """Yield the account's scores, each with what silence will make of it."""
+    for score in Score.objects.filter(account=account).select_related("rule_set", "version").order_by("rule_set"):
+        score.next_change = _next_change(score, today)  # type: ignore[attr-defined]
+        yield score
+
+
+def _next_change(score: Score, today: date) -> dict[str, Any] | None:
+    change = engine.next_change(rules.document_of(score.version), account=score.account_id, as_of=today)
+    if change is None:
+        return None
+    day, then = change
+    return {
+        "on": day,
+        "usage": then.usage,
+        "fit": then.fit,
+        "tier": then.tier,
+        "is_pql": then.is_pql,
+        "status": then.status,
+        "rules": list(_changed_rules(score.ledger, cast(dict[str, Any], then.ledger))),
+    }
+
+
+def _changed_rules(ledger: dict[str, Any], then: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    later = {line["rule"]: line for line in then["lines"] if line["rule"]}
+    for line in ledger["lines"]:
+        other = later.get(line["rule"], line)
+        if (line["met"], line["points"]) != (other["met"], other["points"]):
+            yield {
+                "rule": line["rule"],
+                "name": line["name"],
+                "met": line["met"],
+                "met_then": other["met"],
+                "points": line["points"],
+                "points_then": other["points"],
+            }
+
+
+class OutcomeView(Door):
+    """Conversions, wherever they come from."""
+
+    rights = {"list": OVERSEERS, "create": OWNERS}
+    filters = {"list": lists.OutcomeFilter}
+    queryset = Outcome.objects.select_related("account", "source")
+
+    @extend_schema(responses=serializers.OutcomeShown(many=True))
+    def list(self, request: Request) -> Response:
+        """List outcomes, the newest first."""
+        return self.page(self.get_queryset(), serializers.OutcomeShown)
+
+    @extend_schema(request=bodies.NewOutcome, responses={201: serializers.OutcomeShown, 200: serializers.OutcomeShown})
+    def create(self, request: Request) -> Response:
+        """Record an outcome once: 201 if it is new, 200 with the stored one if its message_id is known."""
+        said, received_at = self.read(bodies.NewOutcome), now()
+        account = facts.account_named(external_id=said["account"])
+        if account is None:
+            raise ValidationError({"account": f"no account is known as {said['account'][:200]!r}"})
+        outcome, is_new = facts.record_outcome(
+            account=account,
+            kind=said["kind"],
+            at=said.get("at", received_at),
+            received_at=received_at,
+            message_id=said["message_id"],
+            source=auth.source(request=request),
+            amount=said["amount"],
+        )
+        bell.ring(shards=[shard_of(outcome.account_id)])
+        return Response(serializers.OutcomeShown(outcome).data, status=201 if is_new else 200)
+
+
+class ExclusionView(Door):
+    """Who must not count: internal users, tests, competitors, bots."""
+
+    rights = {"list": OVERSEERS, "retrieve": OVERSEERS, "create": OWNERS, "destroy": OWNERS}
+    filters = {"list": lists.ExclusionFilter}
+    queryset = Exclusion.objects.all()
+
+    @extend_schema(responses=serializers.ExclusionShown(many=True))
+    def list(self, request: Request) -> Response:
+        """List exclusions, the newest first."""
+        return self.page(self.get_queryset(), serializers.ExclusionShown)
+
+    @extend_schema(responses=serializers.ExclusionShown)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show an exclusion."""
+        return Response(serializers.ExclusionShown(get_object_or_404(self.get_queryset(), pk=pk)).data)
+
+    @extend_schema(request=bodies.NewExclusion, responses={201: serializers.ExclusionShown})
+    def create(self, request: Request) -> Response:
+        """Exclude somebody; the accounts that this changes are rescored."""
+        said = self.read(bodies.NewExclusion)
+        exclusion = facts.exclude(**said, by=auth.person(request=request), at=now())
+        bell.ring(shards=range(SHARDS))
+        return Response(serializers.ExclusionShown(exclusion).data, status=201)
+
+    @extend_schema(responses=serializers.ExclusionShown)
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Let them count again from today on. The exclusion stays on record, with its end."""
+        exclusion = get_object_or_404(self.get_queryset(), pk=pk)
+        facts.lift_exclusion(exclusion=exclusion, at=now())
+        bell.ring(shards=range(SHARDS))
+        return Response(serializers.ExclusionShown(exclusion).data)
