@@ -206,13 +206,14 @@ def _matters(new: Judgement, old: Score | None) -> bool:
     return new.is_pql and new.usage + new.fit > old.usage + old.fit
 
 
+# The ledgers are bound in binary (%b): as text, each of their many quotes would be escaped in Python.
 UPSERT_SCORES = """
 INSERT INTO scoring_score (rule_set_id, version_id, scored_at, account_id, as_of, usage, fit, status, tier, is_pql,
     held, goal_on, ledger, recheck_on, changed_at, qualified_at)
 SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, usage, fit, status, tier, is_pql,
     held::jsonb, goal_on, ledger::jsonb, recheck_on, changed_at, qualified_at
 FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::bigint[], %(c3)s::bigint[], %(c4)s::text[], %(c5)s::text[],
-    %(c6)s::boolean[], %(c7)s::text[], %(c8)s::date[], %(c9)s::text[], %(c10)s::date[], %(c11)s::timestamptz[],
+    %(c6)s::boolean[], %(c7)s::text[], %(c8)s::date[], %(c9)b::text[], %(c10)s::date[], %(c11)s::timestamptz[],
     %(c12)s::timestamptz[])
     AS new(account, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, recheck_on, changed_at,
     qualified_at)
@@ -228,7 +229,7 @@ INSERT INTO scoring_scorechange (rule_set_id, version_id, at, account_id, as_of,
     held, ledger)
 SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, cause, usage, fit, status, tier, held::jsonb, ledger::jsonb
 FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::text[], %(c3)s::bigint[], %(c4)s::bigint[], %(c5)s::text[],
-    %(c6)s::text[], %(c7)s::text[], %(c8)s::text[])
+    %(c6)s::text[], %(c7)s::text[], %(c8)b::text[])
     AS new(account, as_of, cause, usage, fit, status, tier, held, ledger)
 """
 
