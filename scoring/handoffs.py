@@ -72,8 +72,11 @@ def _waiting(c: Any, shard: int, lane: Lane, limit: int) -> list[int]:
 
 
 def _share_out(live: list[int], bulk: list[int], limit: int) -> list[int]:
-    """Return at most `limit` accounts: a fifth (rounded up) kept for bulk, unless it has less to do."""
-    kept = min(len(bulk), -(-limit // BULK_SHARE))
+    """Return at most `limit` accounts: a fifth (rounded up) kept for bulk, unless it has less to do.
+
+    A claim of one is live, or a batch that was halved down to one could keep live work waiting.
+    """
+    kept = min(len(bulk), limit - 1, -(-limit // BULK_SHARE))
     chosen = dict.fromkeys(live[: limit - kept] if live else ())
     chosen.update(dict.fromkeys(bulk[: limit - len(chosen)]))
     return list(chosen)
