@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from scoring.language import Document
+from scoring.language import ANY_SIGNAL, Document, Signal
 
 Plain = Mapping[str, Any]
 
@@ -27,12 +27,15 @@ IRREGULAR = frozenset(
 }
 # Of these a number of times is told, of all other deeds a number of things.
 DONE_TIMES = frozenset({"checked", "clicked", "hit", "logged", "opened", "reached", "searched", "seen", "signed"}) | {
+    "looked",
     "started",
     "used",
     "viewed",
     "visited",
 }
 PARTICLES = frozenset({"in", "out", "on", "off", "up", "down", "over"})
+PREPOSITIONS = PARTICLES | {"at", "for", "to", "with", "the", "a"}
+VIEWS = frozenset({"$page", "$screen"})
 # What a signal of a limit is called besides the thing that is limited.
 ABOUT_LIMITS = frozenset({"used", "usage", "use", "limit", "reached", "near", "changed", "updated", "quota", "total"})
 COUNTS_PEOPLE = frozenset({"employees", "employee_count", "headcount", "size", "company_size", "team_size", "seats"})
@@ -62,15 +65,18 @@ class Way:
 # ---- the sentences
 
 
-def why_now(ledger: Plain, *, as_of: date) -> str:
-    """Return in one sentence, at most LONGEST characters, what qualifies the account: deeds; then facts of fit."""
+def why_now(ledger: Plain, *, as_of: date, signals: Mapping[str, Signal] | None = None) -> str:
+    """Return in one sentence, at most LONGEST characters, what qualifies the account: deeds; then facts of fit.
+
+    With the document's signals, a deed is told by the name of its event, which says more than that of its signal.
+    """
     met = [line for line in ledger["lines"] if line["met"] and line["kind"] != "floor"]
     if barred := [line["name"] for line in met if line["kind"] == "disqualify"]:
         return _fitting([f"Disqualified: {barred[0]}"], [])
     raised = [line for line in met if line["kind"] == "qualify"]
     deeds = raised + _weightiest(met, "usage")
     facts = [fact for line in _weightiest(met, "fit") for fact in _facts(line, as_of)]
-    reasons = list(dict.fromkeys(_reason(line, as_of) for line in deeds[:MOST_REASONS]))
+    reasons = list(dict.fromkeys(_reason(line, as_of, signals or {}) for line in deeds[:MOST_REASONS]))
     return _fitting(reasons, list(dict.fromkeys(facts))[:MOST_FACTS])
 
 
@@ -152,18 +158,35 @@ def _room(ledger: Plain, document: Document) -> dict[str, int]:
 # ---- one rule in words
 
 
-def _reason(line: Plain, as_of: date) -> str:
+def _reason(line: Plain, as_of: date, signals: Mapping[str, Signal]) -> str:
     told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None and _holds(c, as_of)]
     deeds = [c for c in told if c["measure"] not in ("trait", "age", "outcome")]
-    if not deeds:
+    if not deeds or line["kind"] == "qualify":
         return _small(line["name"])
     first = deeds[0]
-    deed = _deed(line["name"].lower().split()) if len(deeds) == 1 and not _has_digit(line["name"]) else None
-    own = _deed(tokens(first["of"]))
-    phrase = _phrase(first, deed or own)
+    named = _deed(line["name"].lower().split()) if len(deeds) == 1 and not _has_digit(line["name"]) else None
+    phrase = _phrase(first, named or _deed_of(first["of"], signals.get(first["of"])))
     if phrase is None:
-        return f"{_small(line['name'])}: {_quantity(first)}{_span(first, as_of)}"
+        return f"{_small(line['name'])} ({_quantity(first)}{_span(first, as_of)})"
     return phrase + _span(first, as_of)
+
+
+def _deed_of(name: str, signal: Signal | None) -> tuple[str, str] | None:
+    """Return the deed that a signal's event or name tells, if it tells one."""
+    own = _deed(tokens(name))
+    if signal is None or len(signal.events) != 1:
+        return _with_article(own)
+    if signal.events[0] in VIEWS:
+        return own or ("viewed", spoken(name))
+    # With filters, the event is more than what the signal is about.
+    return _with_article(own if signal.where else _deed(tokens(signal.events[0])) or own)
+
+
+def _with_article(deed: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Return "hit the board limit" for "hit board limit": it is told how often, so the thing is one."""
+    if deed is None or deed[0] not in DONE_TIMES or not deed[1] or deed[1].split()[0] in PREPOSITIONS:
+        return deed
+    return deed[0], f"the {deed[1]}"
 
 
 def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
@@ -171,7 +194,7 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
     measure, observed = condition["measure"], condition["observed"]
     if measure == "ratio":
         return _share_reached(condition)
-    if condition["of"] == "any":
+    if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
     if deed is None:
         return None
@@ -230,7 +253,7 @@ def _fact(condition: Plain, as_of: date) -> str:
         return _people(value)
     if key in SPEAKS_FOR_ITSELF:
         return str(value)
-    return f"{spoken(key)} {_value(value, key)}"
+    return f"{spoken(key)} {value_words(value, key)}"
 
 
 def _span(condition: Plain, as_of: date) -> str:
@@ -261,7 +284,7 @@ def _observed(condition: Plain, as_of: date) -> str:
     if measure == "ever":
         return f"first {_on(date.fromisoformat(condition['first'] or str(value)[:10]), as_of)}"
     if measure == "trait":
-        return _value(value, condition["of"])
+        return value_words(value, condition["of"])
     last = f", last {_on(date.fromisoformat(condition['last']), as_of)}" if condition["last"] else ""
     return _quantity(condition) + last
 
@@ -290,7 +313,7 @@ def _asked_plainly(condition: Plain) -> str:
 
 
 def _test(condition: Plain) -> str:
-    test, operands = condition["comparator"], [_value(o, condition["of"]) for o in condition["threshold"]]
+    test, operands = condition["comparator"], [value_words(o, condition["of"]) for o in condition["threshold"]]
     if test == "exists":
         return "is known" if condition["threshold"][0] else "is not known"
     if test == "between":
@@ -303,7 +326,7 @@ def _missing(condition: Plain, as_of: date) -> str:
     """Return what would make an unmet condition hold."""
     value, measure = condition["observed"], condition["measure"]
     if measure == "trait":
-        known = "not known" if value is None else _value(value, condition["of"])
+        known = "not known" if value is None else value_words(value, condition["of"])
         return f"{spoken(condition['of'])}: {known}, asked is {_test(condition)}"
     counts = measure in ("count", "users", "days", "sum") and not condition["negated"]
     if counts and condition.get("comparator", "at_least") == "at_least":
@@ -314,7 +337,7 @@ def _missing(condition: Plain, as_of: date) -> str:
 
 
 def _subject(condition: Plain) -> str:
-    return "any activity" if condition["of"] == "any" else spoken(condition["of"])
+    return "any activity" if condition["of"] == ANY_SIGNAL else spoken(condition["of"])
 
 
 def _window(condition: Plain) -> str:
@@ -336,7 +359,7 @@ def _measured(value: Any, of: str, measure: str, more: str = "") -> str:
             return f"{number(value)} {more}{'day' if value == 1 else 'days'}"
         case "count":
             return f"{number(value)} {more}".strip()
-    return f"{_value(value, of)} {more}".strip()
+    return f"{value_words(value, of)} {more}".strip()
 
 
 def _unit(measure: str) -> str:
@@ -492,7 +515,7 @@ def _ago(when: date, as_of: date) -> str:
     return {0: "today", 1: "yesterday"}.get(age, f"{_of(age, 'day')} ago")
 
 
-def _value(value: Any, name: str) -> str:
+def value_words(value: Any, name: str) -> str:
     """Return a value as its name suggests: bytes, per cent, a number, yes or no, or text."""
     if isinstance(value, bool):
         return "yes" if value else "no"

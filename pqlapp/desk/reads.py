@@ -1,0 +1,211 @@
+"""What the desk's pages look up. Each function asks a fixed number of questions, however many rows there are."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum, TextField
+from django.db.models.functions import Cast
+
+from pqlapp.desk.sparkline import DAYS, Sparkline
+from routing.models import Lead
+from scoring import engine, explain, rules
+from scoring.language import ANY_SIGNAL, Document, signal_digest
+from scoring.language.document import ANYTHING
+from scoring.models import Account, Identity, RuleVersion, Score, ScoreChange, Tile, TraitChange
+
+ANY_DIGEST = signal_digest(ANYTHING)
+PEOPLE_SHOWN = 12
+TIMELINE_DAYS = 60
+TIMELINE_SHOWN = 40
+HISTORY_SHOWN = 30
+PERSONAL = ("name", "email", "title", "role")
+NEWEST = ("-precedence", "-at", "-message_id")  # whose word on a trait counts comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One of an account's people."""
+
+    user: int
+    name: str
+    email: str
+    title: str
+    points: int  # hundredths of usage, by the rules that make sense for one person
+    met: int  # how many of those rules
+    events: int
+    last_seen: datetime | None
+    at_opening: bool  # one of the most active when the lead opened
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was done on one day."""
+
+    day: date
+    name: str
+    count: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The present value of a trait."""
+
+    key: str
+    value: str
+    at: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a score in words."""
+
+    change: ScoreChange
+    words: str
+
+
+@lru_cache(maxsize=256)
+def document(version: int) -> Document:
+    """Return the document of a published version: it never changes, so it is read once."""
+    return rules.document_of(RuleVersion.objects.get(pk=version))
+
+
+def names_of(accounts: Iterable[int]) -> dict[int, str]:
+    """Return the stated name of each account that has one; one query."""
+    stated = TraitChange.objects.filter(account__in=set(accounts), key="name")
+    newest = stated.order_by("account", *NEWEST).distinct("account")
+    return {account: value for account, value in newest.values_list("account", "value") if isinstance(value, str)}
+
+
+def name_of(account: Account) -> str:
+    """Return what people call the account: its stated name, else the id by which it is known; one query."""
+    return names_of([account.pk]).get(account.pk) or account.external_id
+
+
+def activity(accounts: Iterable[int], *, as_of: date) -> Callable[[int], Sparkline]:
+    """Return a function from account to the events of its last DAYS days; one query."""
+    since = as_of - timedelta(days=DAYS - 1)
+    tiles = Tile.objects.filter(signal__digest=ANY_DIGEST, account__in=set(accounts), day__range=(since, as_of))
+    counts: dict[int, list[int]] = {}
+    for account, day, count in tiles.order_by().values_list("account", "day").annotate(Sum("count")):
+        counts.setdefault(account, [0] * DAYS)[(day - since).days] = count
+    return lambda account: Sparkline(tuple(counts.get(account, [0] * DAYS)))
+
+
+def searched(among: QuerySet[Lead], words: str) -> QuerySet[Lead]:
+    """Return the leads whose account's name or id contains the words."""
+    named = TraitChange.objects.filter(account=OuterRef("account"), key="name")
+    named = named.annotate(text=Cast("value", TextField())).filter(text__icontains=words)
+    return among.filter(Q(account__external_id__icontains=words) | Exists(named))
+
+
+def people(document: Document, *, account: int, as_of: date, at_opening: Iterable[int] = ()) -> list[Person]:
+    """Return the account's people, the most active by themselves first; four queries."""
+    ranked = engine.rank_users(document, account=account, as_of=as_of)[:PEOPLE_SHOWN]
+    users = [user for user, _, _ in ranked]
+    known, seen, opening = _personal(users), _seen(account, users), set(at_opening)
+    return [
+        _person(user, points, met, known[user], seen.get(user, {}), user in opening) for user, points, met in ranked
+    ]
+
+
+def timeline(document: Document, *, account: int, as_of: date) -> list[Moment]:
+    """Return what was done in the account by day and signal, the newest first, with by whom; four queries."""
+    signals = {pk: name for name, pk in engine.stored_signals(document).items() if name != ANY_SIGNAL}
+    tiles = Tile.objects.filter(account=account, signal__in=signals, day__gt=as_of - timedelta(days=TIMELINE_DAYS))
+    rows = list(tiles.order_by().values_list("day", "signal", "user").annotate(Sum("count")))
+    grouped: dict[tuple[date, int], dict[int | None, int]] = {}
+    for day, signal, user, count in rows:
+        grouped.setdefault((day, signal), {})[user] = count
+    shown = sorted(grouped.items(), key=lambda item: (item[0][0], sum(item[1].values())), reverse=True)[:TIMELINE_SHOWN]
+    known = _personal({user for _, by in shown for user in by if user is not None})
+    return [
+        Moment(day, explain.spoken(signals[signal]), sum(by.values()), _who(by, known)) for (day, signal), by in shown
+    ]
+
+
+def traits(account: int) -> list[Fact]:
+    """Return the present value of each trait of the account, by key; one query."""
+    newest = TraitChange.objects.filter(account=account).order_by("key", *NEWEST).distinct("key")
+    return [
+        Fact(change.key, explain.value_words(change.value, change.key), change.at, change.get_precedence_display())
+        for change in newest
+        if change.value is not None
+    ]
+
+
+def scores(account: int) -> list[Score]:
+    """Return the account's scores by every live rule set, the best first; one query."""
+    found = Score.objects.filter(account=account).select_related("rule_set", "version")
+    return sorted(found, key=lambda score: (not score.is_pql, -(score.usage + score.fit), score.rule_set.name))
+
+
+def history(account: int, *, rule_set: int) -> list[Change]:
+    """Return how the account's score changed, the newest first, each change in words; one query."""
+    changes = ScoreChange.objects.filter(account=account, rule_set=rule_set).select_related("version")
+    newest = list(changes.order_by("-id")[: HISTORY_SHOWN + 1])
+    told = [Change(now, _told(before, now)) for now, before in pairwise(newest)]
+    first = [Change(newest[-1], "first score")] if newest and len(newest) <= HISTORY_SHOWN else []
+    return told + first
+
+
+def _told(before: ScoreChange, now: ScoreChange) -> str:
+    words = explain.change_words(before=before.ledger, after=now.ledger, from_tier=before.tier, to_tier=now.tier)
+    if before.version_id != now.version_id:
+        return f"version {now.version.number} took over" + (f": {words}" if words else "")
+    return words or now.get_status_display()
+
+
+def _personal(users: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Return by user what they are called: their traits, and `id`, the best of their ids; two queries."""
+    wanted = set(users)
+    known: dict[int, dict[str, str]] = {user: {} for user in wanted}
+    ids = Identity.objects.filter(user__in=wanted).order_by("user", "-known", "value").distinct("user")
+    for user, an_id in ids.values_list("user", "value"):
+        known[user]["id"] = an_id
+    stated = TraitChange.objects.filter(identity__user__in=wanted, key__in=PERSONAL)
+    newest = stated.order_by("identity__user", "key", *NEWEST).distinct("identity__user", "key")
+    for user, key, value in newest.values_list("identity__user", "key", "value"):
+        if isinstance(value, str):
+            known[user][key] = value
+    return known
+
+
+def _seen(account: int, users: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    tiles = Tile.objects.filter(signal__digest=ANY_DIGEST, account=account, user__in=users).order_by()
+    rows = tiles.values("user").annotate(events=Sum("count"), last=Max("last_at"))
+    return {row["user"]: row for row in rows}
+
+
+def _person(
+    user: int, points: int, met: int, known: Mapping[str, str], seen: Mapping[str, Any] | None, at_opening: bool
+) -> Person:
+    return Person(
+        user=user,
+        name=_called(known),
+        email=known.get("email", ""),
+        title=known.get("title") or known.get("role", ""),
+        points=points,
+        met=met,
+        events=seen["events"] if seen else 0,
+        last_seen=seen["last"] if seen else None,
+        at_opening=at_opening,
+    )
+
+
+def _called(known: Mapping[str, str]) -> str:
+    return known.get("name") or known.get("email") or known.get("id") or "somebody"
+
+
+def _who(by: Mapping[int | None, int], known: Mapping[int, Mapping[str, str]]) -> str:
+    """Name the two who did most; nobody is named for what the account's own systems did."""
+    users = sorted((user for user in by if user is not None), key=lambda user: (-by[user], user))
+    named = [_called(known[user]) for user in users[:2]]
+    if len(users) > 2:
+        named.append(f"{len(users) - 2} more")
+    return explain.listed(named)

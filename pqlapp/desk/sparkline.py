@@ -1,0 +1,72 @@
+"""Fourteen days of activity as a small picture, with the same said in words. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+DAYS = 14
+WIDTH, HEIGHT = 98, 22
+STEP = WIDTH / DAYS
+GAP = 2.0
+STUB = 1.5  # height of a day without activity
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of the picture, as attributes of an SVG rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    is_empty: bool
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """Events a day, the oldest first, DAYS of them."""
+
+    counts: Sequence[int]
+
+    width = WIDTH
+    height = HEIGHT
+
+    @cached_property
+    def total(self) -> int:
+        """All events of the days."""
+        return sum(self.counts)
+
+    @cached_property
+    def bars(self) -> list[Bar]:
+        """The days as bars, the busiest one as high as the picture."""
+        most = max(self.counts, default=0)
+        return [_bar(i, count, most) for i, count in enumerate(self.counts)]
+
+    @cached_property
+    def trend(self) -> str:
+        """How the newer half compares with the older: rising, falling, steady, new or quiet."""
+        half = len(self.counts) // 2
+        before, now = sum(self.counts[:half]), sum(self.counts[half:])
+        if not self.total:
+            return "quiet"
+        if not before:
+            return "new"
+        return "rising" if now * 4 > before * 5 else "falling" if now * 5 < before * 4 else "steady"
+
+    @cached_property
+    def arrow(self) -> str:
+        """The trend as one sign."""
+        return {"rising": "↗", "new": "↗", "falling": "↘", "steady": "→", "quiet": "–"}[self.trend]
+
+    @cached_property
+    def words(self) -> str:
+        """What the picture shows: "rising, 41 events in 14 days"."""
+        if not self.total:
+            return f"quiet, no events in {len(self.counts)} days"
+        events = "event" if self.total == 1 else "events"
+        return f"{self.trend}, {self.total:,} {events} in {len(self.counts)} days"
+
+
+def _bar(i: int, count: int, most: int) -> Bar:
+    height = STUB if not count else max(3.0, round(count / most * HEIGHT, 1))
+    return Bar(round(i * STEP, 1), round(HEIGHT - height, 1), round(STEP - GAP, 1), height, not count)

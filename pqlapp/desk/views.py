@@ -1,0 +1,402 @@
+"""The desk: what an AE sees all day, and a manager's view of the team. Each act is a POST and one verb call."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+from django import forms as django_forms
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from pqlapp import bell
+from pqlapp.desk import forms, reads
+from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
+from pqlapp.desk.ledger import Ledger, laid_out
+from pqlapp.desk.sparkline import Sparkline
+from routing import leads, queue
+from routing.models import AE, Lead, State
+from scoring import engine, explain, scores
+from scoring.language import Document, signals_of
+from scoring.models import Account, Score, shard_of
+
+PAGE = 50
+YEAR = 365 * 86400
+UNASSIGNED, EVERYONE = "unassigned", "all"
+TAB_WORDS = {
+    queue.Tab.NEW: "To do",
+    queue.Tab.WORKING: "Accepted",
+    queue.Tab.SNOOZED: "Snoozed",
+    queue.Tab.CLOSED: "Closed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A lead as a line of the queue."""
+
+    row: queue.Row
+    name: str
+    why: str
+    activity: Sparkline
+
+    @property
+    def lead(self) -> Lead:
+        """The lead itself."""
+        return self.row.lead
+
+
+# ---- the queue
+
+
+@require_safe
+@only(EVERYBODY)
+def queue_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """Show one tab of a queue: an AE's own; to a manager, anybody's, everybody's, or what waits for an AE."""
+    now = timezone.now()
+    whose = _whose(request, viewer)
+    tab = _tab(request)
+    words = request.GET.get("q", "").strip()[:100]
+    among = _searched(_among(viewer, whose), words)
+    counts = queue.counts(among=among)
+    page = max(1, _whole(request.GET.get("page"), 1))
+    listed = _waiting(among) if whose == UNASSIGNED else queue.in_tab(among=among, tab=tab)
+    found = queue.rows(among=listed, at=now, limit=PAGE + 1, offset=(page - 1) * PAGE)
+    return show(
+        request,
+        viewer,
+        "queue",
+        {
+            "rows": _rows(found[:PAGE], now),
+            "tab": tab,
+            "tabs": [(t, TAB_WORDS[t], counts[t]) for t in queue.Tab],
+            "counts": counts,
+            "whose": whose,
+            "q": words,
+            "page": page,
+            "has_more": len(found) > PAGE,
+            "aes": _aes() if viewer.is_manager else [],
+            "fresh_at": scores.fresh_as_of(at=now),
+            "reasons": forms.NOT_A_LEAD,
+            "here": request.get_full_path(),
+        },
+    )
+
+
+def _whose(request: HttpRequest, viewer: Viewer) -> str:
+    """Return whose queue is meant: an AE's id, all, or unassigned. An AE without a manager's role has one choice."""
+    if not viewer.is_manager:
+        return str(viewer.ae.pk) if viewer.ae else EVERYONE
+    asked = request.GET.get("ae", "")
+    if asked in (UNASSIGNED, EVERYONE) or asked.isdecimal():
+        return asked
+    return str(viewer.ae.pk) if viewer.ae else EVERYONE
+
+
+def _among(viewer: Viewer, whose: str) -> QuerySet[Lead]:
+    visible = queue.visible_to(user=viewer.user)
+    if whose == UNASSIGNED:
+        return visible.filter(state=State.UNASSIGNED)
+    return visible if whose == EVERYONE else visible.filter(ae=_whole(whose, 0))
+
+
+def _waiting(among: QuerySet[Lead]) -> QuerySet[Lead]:
+    """In the order in which they will get an AE."""
+    return among.order_by("tier_rank", "opened_at", "pk")
+
+
+def _searched(among: QuerySet[Lead], words: str) -> QuerySet[Lead]:
+    return reads.searched(among, words) if words else among
+
+
+def _tab(request: HttpRequest) -> queue.Tab:
+    asked = request.GET.get("tab", "")
+    return queue.Tab(asked) if asked in queue.Tab.values else queue.Tab.NEW
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 10 else default
+
+
+def _rows(found: list[queue.Row], now: datetime) -> list[Row]:
+    accounts = {row.lead.account_id for row in found}
+    names, activity = reads.names_of(accounts), reads.activity(accounts, as_of=now.date())
+    return [
+        Row(
+            row=row,
+            name=names.get(row.lead.account_id) or row.lead.account.external_id,
+            why=_why(row.lead, row.score, now),
+            activity=activity(row.lead.account_id),
+        )
+        for row in found
+    ]
+
+
+def _why(lead: Lead, score: Score | None, now: datetime) -> str:
+    """Say why now; of a lead that is closed, or has no score any more, why then."""
+    if score is None or not lead.is_open:
+        return _told(lead.opening, lead.version_id, lead.opened_at.date())
+    return _told(score.ledger, score.version_id, now.date())
+
+
+def _told(ledger: Mapping[str, Any], version: int, as_of: date) -> str:
+    return explain.why_now(ledger, as_of=as_of, signals=signals_of(reads.document(version)))
+
+
+def _aes() -> list[AE]:
+    return list(AE.objects.filter(is_active=True).select_related("user").order_by("user__first_name", "pk"))
+
+
+# ---- one lead
+
+
+@require_safe
+@only(EVERYBODY)
+def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
+    """Show everything about one lead: why, who, what happened, what may change, and what can be done."""
+    now = timezone.now()
+    lead = _lead(viewer, pk)
+    score = Score.objects.filter(rule_set=lead.rule_set_id, account=lead.account_id).select_related("version").first()
+    version = score.version if score else lead.version
+    document = reads.document(version.pk)
+    ledger = score.ledger if score else lead.opening
+    return show(
+        request,
+        viewer,
+        "lead",
+        {
+            "lead": lead,
+            "name": reads.name_of(lead.account),
+            "score": score,
+            "version": version,
+            "why": _why(lead, score, now),
+            "activity": reads.activity([lead.account_id], as_of=now.date())(lead.account_id),
+            "age": now - lead.opened_at,
+            "ledger": laid_out(ledger, as_of=score.as_of if score else lead.opened_at.date()),
+            "opening": _opening(lead, score),
+            "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
+            "moves": lead.moves.select_related("by", "ae__user").order_by("-id"),
+            "decisions": lead.assignments.select_related("ae__user", "pool").order_by("-id"),
+            "can": _can(lead, viewer),
+            "aes": _aes() if viewer.is_manager else [],
+            "not_a_lead": forms.NOT_A_LEAD,
+            "not_bought": forms.NOT_BOUGHT,
+            "here": request.path,
+            **_of_the_account(document, lead.account_id, now, at_opening=_at_opening(lead)),
+            **_silence(document, score, now),
+        },
+    )
+
+
+def _lead(viewer: Viewer, pk: int) -> Lead:
+    visible = queue.visible_to(user=viewer.user)
+    return get_object_or_404(visible.select_related("account", "rule_set", "version", "pool", "ae__user"), pk=pk)
+
+
+def _can(lead: Lead, viewer: Viewer) -> frozenset[str]:
+    allowed = frozenset(leads.allowed(lead=lead))
+    return allowed if viewer.is_manager else allowed - {"reassign", "unassign"}
+
+
+def _opening(lead: Lead, score: Score | None) -> Ledger | None:
+    """The ledger of the day the lead opened, if the page shows another one."""
+    if score is None or score.ledger == lead.opening:
+        return None
+    return laid_out(lead.opening, as_of=lead.opened_at.date())
+
+
+def _at_opening(lead: Lead) -> list[int]:
+    """The users that were copied when the lead opened."""
+    return [person["user"] for person in lead.why if isinstance(person, dict) and "user" in person]
+
+
+def _of_the_account(
+    document: Document, account: int, now: datetime, *, at_opening: list[int] | None = None
+) -> dict[str, Any]:
+    """Return people and timeline; nothing while a new version's signals are still being read."""
+    try:
+        return {
+            "people": reads.people(document, account=account, as_of=now.date(), at_opening=at_opening or ()),
+            "timeline": reads.timeline(document, account=account, as_of=now.date()),
+        }
+    except engine.SignalsMissing:
+        return {"people": [], "timeline": []}
+
+
+def _silence(document: Document, score: Score | None, now: datetime) -> dict[str, Any]:
+    """Return what happens next to the score if nothing else does: the day and the change in words."""
+    if score is None:
+        return {}
+    try:
+        found = engine.next_change(document, account=score.account_id, as_of=now.date())
+    except engine.SignalsMissing:
+        return {}
+    if found is None:
+        return {"steady_for": engine.MOST_SILENT_DAYS}
+    day, later = found
+    words = explain.change_words(before=score.ledger, after=later.ledger, from_tier=score.tier, to_tier=later.tier)
+    return {"changes_on": day, "change": words or later.status.label, "loses": score.is_pql and not later.is_pql}
+
+
+# ---- what is done with a lead
+
+Act = Callable[[Lead, Viewer, Any, datetime], str]
+
+
+def _accept(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
+    leads.accept(lead=lead, by=viewer.user, at=at)
+    return "accepted: it is yours to work."
+
+
+def _snooze(lead: Lead, viewer: Viewer, form: forms.Snooze, at: datetime) -> str:
+    until = form.until_at(today=timezone.localdate(at), zone=viewer.zone)
+    leads.snooze(lead=lead, until=until, by=viewer.user, at=at)
+    return f"snoozed: it comes back on {until.day} {until:%b}."
+
+
+def _wake(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
+    leads.wake(lead=lead, by=viewer.user, at=at)
+    return "is back in the queue."
+
+
+def _disqualify(lead: Lead, viewer: Viewer, form: forms.Disqualify, at: datetime) -> str:
+    leads.disqualify(lead=lead, reason=form.words, by=viewer.user, at=at)
+    return "disqualified. The reason helps to make the rules better."
+
+
+def _win(lead: Lead, viewer: Viewer, form: forms.Win, at: datetime) -> str:
+    leads.win(lead=lead, amount=form.cleaned_data["amount"], by=viewer.user, at=at)
+    transaction.on_commit(partial(bell.ring, shards=[shard_of(lead.account_id)]))
+    return "won. Well done!"
+
+
+def _lose(lead: Lead, viewer: Viewer, form: forms.Lose, at: datetime) -> str:
+    leads.lose(lead=lead, reason=form.words, by=viewer.user, at=at)
+    return "closed as lost."
+
+
+def _reassign(lead: Lead, viewer: Viewer, form: forms.Reassign, at: datetime) -> str:
+    to, note = form.cleaned_data["to"], form.cleaned_data["note"]
+    now_with = leads.reassign(lead=lead, to=to, by=viewer.user, at=at, note=note).ae
+    return f"is now with {now_with.name}." if now_with else "is back in the pool; nobody could take it."
+
+
+ACTS: Mapping[str, tuple[type[django_forms.Form], Act]] = {
+    "accept": (forms.Empty, _accept),
+    "snooze": (forms.Snooze, _snooze),
+    "wake": (forms.Empty, _wake),
+    "disqualify": (forms.Disqualify, _disqualify),
+    "win": (forms.Win, _win),
+    "lose": (forms.Lose, _lose),
+    "reassign": (forms.Reassign, _reassign),
+}
+FOR_MANAGERS = frozenset({"reassign"})
+
+
+@require_POST
+@only(EVERYBODY)
+def act(request: HttpRequest, viewer: Viewer, pk: int, verb: str) -> HttpResponse:
+    """Do one thing with a lead, and go back to the page that it was asked from, with a word on how it went."""
+    if verb not in ACTS or (verb in FOR_MANAGERS and not viewer.is_manager):
+        raise Http404
+    lead = _lead(viewer, pk)
+    form_class, do = ACTS[verb]
+    form = form_class(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(str(fault) for faults in form.errors.values() for fault in faults))
+        return back(request, reverse("lead", args=[pk]))
+    try:
+        outcome = do(lead, viewer, form, timezone.now())
+        messages.success(request, f"{reads.name_of(lead.account)} {outcome}")
+    except leads.LeadError as error:
+        messages.error(request, str(error))
+    return back(request, reverse("lead", args=[pk]))
+
+
+# ---- accounts and the team
+
+
+@require_safe
+@only(EVERYBODY)
+def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
+    """Show an account: its scores and how they came about, what is known of it, its people and its leads.
+
+    An AE sees the accounts of their own leads only.
+    """
+    now = timezone.now()
+    account = get_object_or_404(Account, pk=pk)
+    its_leads = list(account.leads.select_related("rule_set", "ae__user").order_by("-opened_at"))
+    if not viewer.is_manager and not any(viewer.ae and lead.ae_id == viewer.ae.pk for lead in its_leads):
+        raise Http404
+    found = reads.scores(pk)
+    chosen = next((s for s in found if s.rule_set.slug == request.GET.get("by")), found[0] if found else None)
+    document = reads.document(chosen.version_id) if chosen else None
+    return show(
+        request,
+        viewer,
+        "account",
+        {
+            "account": account,
+            "name": reads.name_of(account),
+            "scores": found,
+            "chosen": chosen,
+            "why": _told(chosen.ledger, chosen.version_id, chosen.as_of) if chosen else "",
+            "activity": reads.activity([pk], as_of=now.date())(pk),
+            "ledger": laid_out(chosen.ledger, as_of=chosen.as_of) if chosen else None,
+            "history": reads.history(pk, rule_set=chosen.rule_set_id) if chosen else [],
+            "traits": reads.traits(pk),
+            "leads": its_leads,
+            "outcomes": account.outcomes.order_by("-at"),
+            **(_of_the_account(document, pk, now) if document else {}),
+        },
+    )
+
+
+@require_safe
+@only(MANAGERS)
+def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """Show who holds how much, and which leads wait for an AE and why."""
+    now = timezone.now()
+    waiting = queue.unassigned(at=now)
+    pools: dict[str, list[queue.Seat]] = {}
+    for seat in queue.team_board():
+        pools.setdefault(seat.membership.pool.name, []).append(seat)
+    return show(
+        request,
+        viewer,
+        "team",
+        {
+            "pools": pools,
+            "waiting": _rows(waiting, now),
+            "waiting_in_all": queue.counts(among=Lead.objects.all())["unassigned"],
+            "aes": _aes(),
+            "now": now,
+            "fresh_at": scores.fresh_as_of(at=now),
+            "here": request.path,
+        },
+    )
+
+
+# ---- how the desk looks and is driven, kept in cookies
+
+CHOICES = {"theme": ("auto", "light", "dark"), "keys": ("on", "off")}
+
+
+@require_POST
+@only(EVERYBODY)
+def prefer(request: HttpRequest, viewer: Viewer) -> HttpResponseRedirect:
+    """Keep a choice for this browser: the theme, or whether single keys do anything."""
+    response = back(request, reverse("queue"))
+    for name, choices in CHOICES.items():
+        if request.POST.get(name) in choices:
+            response.set_cookie(
+                name, request.POST[name], max_age=YEAR, samesite="Lax", secure=request.is_secure(), httponly=True
+            )
+    return response

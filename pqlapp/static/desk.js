@@ -1,0 +1,112 @@
+// Single keys for the desk, and dialogs over the queue. Without this script every page still works.
+
+const typing = (element) =>
+  element.isContentEditable || ["INPUT", "SELECT", "TEXTAREA"].includes(element.tagName);
+const rows = () => [...document.querySelectorAll(".row")];
+const current = () => document.activeElement?.closest(".row");
+const openDialog = () => document.querySelector("dialog[open]");
+
+function moveTo(row) {
+  row?.querySelector(".open").focus();
+  row?.scrollIntoView({ block: "nearest" });
+}
+
+function step(by) {
+  const all = rows();
+  const at = all.indexOf(current());
+  moveTo(all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)]);
+}
+
+// ---- dialogs over the queue
+
+function ask(verb, row) {
+  const dialog = document.getElementById(`${verb}-dialog`);
+  if (!dialog || !row) return false;
+  dialog.querySelector("[data-name]").textContent = row.dataset.name;
+  const form = dialog.querySelector("form[data-verb]");
+  form.action = `/leads/${row.dataset.lead}/${verb}/`;
+  form.reset();
+  form.elements.next.value = document.querySelector('[form="act"][name="next"]').value;
+  dialog.returnTo = row;
+  dialog.showModal();
+  return true;
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-verb]");
+  if (link && !event.ctrlKey && !event.metaKey && ask(link.dataset.verb, link.closest(".row"))) event.preventDefault();
+  for (const menu of document.querySelectorAll("details.menu[open], details.act[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("dialog form[data-verb]");
+  if (!form || !window.htmx) return;
+  event.preventDefault();
+  const values = Object.fromEntries(new FormData(form, event.submitter));
+  const dialog = form.closest("dialog");
+  const row = dialog.returnTo;
+  dialog.close();
+  moveTo(row);
+  window.htmx.ajax("POST", form.action, { target: "#queue", swap: "outerHTML", values });
+});
+
+// ---- the focus stays where the work is
+
+let place = -1;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  place = event.detail.requestConfig.verb === "post" ? rows().indexOf(current()) : -1;
+});
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.target.id !== "queue" || place < 0) return;
+  const all = rows();
+  if (all.length) moveTo(all[Math.min(place, all.length - 1)]);
+  else document.getElementById("main").focus();
+  place = -1;
+});
+
+// ---- keys
+
+function unfold(id) {
+  const details = document.getElementById(id);
+  if (!details || details.tagName !== "DETAILS") return;
+  details.open = true;
+  details.querySelector("button, input:not([type=hidden]), select").focus();
+}
+
+const act = (verb) => {
+  const row = current();
+  if (row) row.querySelector(`[data-verb="${verb}"]`)?.click();
+  else if (verb === "accept") document.getElementById("accept")?.click();
+  else unfold(verb);
+};
+
+const KEYS = {
+  j: () => step(1),
+  k: () => step(-1),
+  a: () => act("accept"),
+  s: () => act("snooze"),
+  x: () => act("disqualify"),
+  q: () => document.getElementById("to-queue")?.click(),
+  "/": () => document.getElementById("q")?.focus(),
+  "?": () => document.getElementById("help")?.showModal(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    const open = document.querySelector("details.menu[open], details.act[open]");
+    if (open) {
+      open.open = false;
+      open.querySelector("summary").focus();
+    }
+    return;
+  }
+  if (document.body.dataset.keys === "off" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (typing(event.target) || openDialog() || !(event.key in KEYS)) return;
+  event.preventDefault();
+  KEYS[event.key]();
+});
+
+// A link from the queue names the form that it is about.
+if (location.hash) unfold(location.hash.slice(1));

@@ -1,0 +1,60 @@
+"""Numbers and times as the desk's pages write them."""
+
+from datetime import date, datetime, timedelta
+
+from django import template
+from django.utils import timezone
+
+from scoring import explain
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@register.filter
+def points(hundredths: int | None) -> str:
+    """Write hundredths of a point as points: 7250 is "72.5"."""
+    return "" if hundredths is None else explain.points(hundredths)
+
+
+@register.filter
+def signed(hundredths: int) -> str:
+    """Write points with their sign: "+20", "−5", "0"."""
+    return f"+{points(hundredths)}" if hundredths > 0 else points(hundredths)
+
+
+@register.filter
+def span(length: timedelta) -> str:
+    """Write a length of time in its one telling unit: "4 min", "3 h", "12 d"."""
+    seconds = max(0, int(length.total_seconds()))
+    if seconds < HOUR:
+        return f"{seconds // MINUTE} min"
+    return f"{seconds // HOUR} h" if seconds < 2 * DAY else f"{seconds // DAY} d"
+
+
+@register.filter
+def day(when: date | datetime | None) -> str:
+    """Write a day as "3 Dec", with the year if it is not the present one; of a time, the day in the viewer's zone."""
+    if when is None:
+        return ""
+    today = timezone.localdate()
+    return explain.day(timezone.localtime(when).date() if isinstance(when, datetime) else when, today)
+
+
+@register.filter
+def moment(when: datetime | None) -> str:
+    """Write a time as "3 Dec, 14:05" in the viewer's zone."""
+    return "" if when is None else f"{day(when)}, {timezone.localtime(when):%H:%M}"
+
+
+@register.filter
+def turns(billionths: int) -> str:
+    """Write a credit of the rotation in turns: "+0.333"."""
+    return f"{billionths / 1_000_000_000:+.3f}".replace("-", "−")
+
+
+@register.filter
+def capital(text: str) -> str:
+    """Write the first letter large, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
