@@ -58,9 +58,10 @@ def judge(
     detail: bool = True,
     signal_ids: Mapping[str, int] | None = None,
 ) -> list[Judgement]:
-    """Return the judgement of each account on the day, by one statement; of all accounts but visitors if None.
+    """Return the judgement of each account on the day, by one statement; of all accounts if None.
 
-    Without `detail` the ledger is empty and recheck_on None, which is faster. Raises SignalsMissing.
+    Visitors and homes that everybody has left are no subjects: for them nothing is returned. Without `detail` the
+    ledger is empty and recheck_on None, which is faster. Raises SignalsMissing.
     """
     binding = sql.Binding(constant=True, all_accounts=accounts is None, detail=detail)
     params: dict[str, object] = {"as_of": as_of}

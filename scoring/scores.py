@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 
 from scoring import engine, handoffs, language
 from scoring.engine import Judgement
-from scoring.models import SHARDS, Account, Lane, Parked, RuleVersion, Score, Touched
+from scoring.models import SHARDS, Account, Crossed, Lane, Parked, RuleVersion, Score, Touched
 from scoring.models.raw import cursor
 
 SHARD_LOCK = 7_301  # first key of the advisory lock that one scorer of a shard holds
@@ -91,12 +91,34 @@ def _judge_and_write(
         before = Score.objects.filter(rule_set=version.rule_set_id, account__in=accounts)
         batch.compare(judged, {score.account_id: score for score in before})
         batch.write()
+        crossings = len(batch.crossings) + _forget(version, set(accounts) - {j.account_id for j in judged}, at)
         total = Rescored(
             accounts=total.accounts,
             changed=total.changed + len(batch.changes),
-            crossed=total.crossed + len(batch.crossings),
+            crossed=total.crossed + crossings,
         )
     return total
+
+
+def _forget(version: RuleVersion, deserted: Iterable[int], at: datetime) -> int:
+    """Delete the scores of accounts that are no subjects any more (everybody has left); hint at their leads."""
+    gone = Score.objects.filter(rule_set=version.rule_set_id, account__in=deserted)
+    hints = [
+        Crossed(
+            rule_set_id=version.rule_set_id,
+            account_id=score.account_id,
+            from_tier=score.tier,
+            from_version_id=score.version_id,
+            to_version=version,
+            cause="identity",
+            at=at,
+        )
+        for score in gone
+        if score.tier or score.held
+    ]
+    handoffs.cross(hints=hints)
+    gone.delete()
+    return len(hints)
 
 
 def live_versions() -> list[RuleVersion]:

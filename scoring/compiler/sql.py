@@ -41,7 +41,7 @@ class Binding:
     """Where the subjects come from, and so how the statement refers to the day."""
 
     constant: bool  # one day for all: params `as_of` (date) and, unless all_accounts, `accounts` (bigint[])
-    all_accounts: bool = False  # every account but visitors
+    all_accounts: bool = False  # every account that is a subject
     by_user: bool = False  # the subjects are the users of the accounts
     detail: bool = True  # also what a ledger shows, and recheck_on
 
@@ -108,10 +108,10 @@ class _Writer:
             )
         if not self.binding.constant:
             return "pairs AS (SELECT * FROM unnest(%(accounts)s::bigint[], %(days)s::date[]) AS p(account_id, as_of))"
-        few = "" if self.binding.all_accounts else " AND id = ANY(%(accounts)s::bigint[])"
+        few = "" if self.binding.all_accounts else " AND a.id = ANY(%(accounts)s::bigint[])"
         return (
-            f"pairs AS (SELECT id AS account_id, {self.binding.day} AS as_of FROM scoring_account"
-            f" WHERE kind <> 'visitor'{few})"
+            f"pairs AS (SELECT a.id AS account_id, {self.binding.day} AS as_of FROM scoring_account a"
+            f" WHERE {IS_SUBJECT}{few})"
         )
 
     def rows(self, table: str, alias: str) -> str:
@@ -502,6 +502,12 @@ def _covers(alias: str, day: str) -> str:
         f" AND ({alias}.ends_on IS NULL OR {alias}.ends_on > {day})"
     )
 
+
+# Visitors are nobody to call. A home that everybody has left is no account: whether there was one depends on the
+# order of calls. (An outcome makes an account real, whoever left it.)
+IS_SUBJECT = """(a.kind = 'group' OR a.kind <> 'visitor' AND (
+    EXISTS (SELECT FROM scoring_productuser u WHERE u.home_id = a.id AND u.merged_into_id IS NULL)
+    OR EXISTS (SELECT FROM scoring_outcome o WHERE o.account_id = a.id)))"""
 
 EXCLUDED_USER = """excluded_user AS (
     SELECT i.user_id, x.starts_on, x.ends_on

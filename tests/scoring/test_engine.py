@@ -46,6 +46,7 @@ class TestJudge:
             world = oracle.World(history)
             rows = ids(world.accounts)
             judged = {j.account_id: j for j in engine.judge(document, as_of=as_of)}
+            assert sorted(judged) == sorted(rows.values())
             for key, expected in world.judge_all(document, as_of).items():
                 assert said_by_engine(judged[rows[key]]) == said_by_oracle(document, expected), key
 
