@@ -86,6 +86,10 @@ class TestReader:
             }
         )
 
+    def test_moves_the_dates_of_an_account_too(self):
+        group: dict[str, Any] = {"type": "group", "groupId": "acme", "traits": {"created_at": "2026-05-01"}}
+        assert read(line(**group), days=1).account_traits == {"created_at": "2026-05-02"}
+
     def test_does_not_move_a_line_without_a_time_into_the_future(self):
         assert read(line(timestamp=None), days=100).at == NOW
 
