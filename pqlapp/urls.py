@@ -14,7 +14,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("pqlapp.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("pqlapp.desk.urls")),
-    path("", include("pqlapp.desk.urls")),
 ]
 
 handler500 = "pqlapp.api.problems.server_error"
