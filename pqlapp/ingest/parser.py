@@ -159,7 +159,7 @@ def _explained(error: orjson.JSONDecodeError) -> Rejected:
     for said, code, message in REFUSALS:
         if said in error.msg:
             return Rejected(code, message)
-    return Rejected("bad_json", f"this is not JSON: {error}")
+    return Rejected("bad_json", f"this is not JSON: {error.msg}, at character {error.pos}")
 
 
 def _clean_envelope(envelope: dict[str, Any]) -> dict[str, Any]:
