@@ -1,0 +1,183 @@
+"""The laws of the house: what may import what, who may read the clock, who may write a table."""
+
+import ast
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+ROOT = Path(__file__).resolve().parent.parent
+STOREYS = ("scoring", "routing", "pqlapp")
+
+# Imports run only downward; rooms on one floor do not know each other. A room may know itself.
+FLOORS: list[tuple[str, ...]] = [
+    ("scoring.models", "scoring.language", "scoring.statistics"),
+    ("scoring.compiler", "scoring.identity", "scoring.handoffs", "scoring.explain", "scoring.ledger", "scoring.jobs"),
+    ("scoring.tiles", "scoring.engine"),
+    ("scoring.facts", "scoring.rules"),
+    ("scoring.scores", "scoring.backtest", "scoring.discovery"),
+    ("routing.models",),
+    (
+        "routing.rotation",
+        "routing.eligibility",
+        "routing.handling",
+        "routing.roles",
+        "routing.outbox",
+        "routing.carriers",
+    ),
+    ("routing.leads", "routing.queue", "routing.delivery", "routing.enrichment", "routing.prompts"),
+    ("routing.people",),
+    ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
+    ("pqlapp.bell", "pqlapp.parser"),
+    ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.health", "pqlapp.templatetags"),
+    ("pqlapp.urls", "pqlapp.management"),
+]
+# These stand beside the house: they start it, or guard its doors, and know nothing of what happens inside.
+BESIDE = (
+    "scoring.apps",
+    "routing.apps",
+    "pqlapp.apps",
+    "pqlapp.settings",
+    "pqlapp.celery",
+    "pqlapp.wsgi",
+    "pqlapp.local",
+    "pqlapp.embedded",
+    "pqlapp.processes",
+    "pqlapp.supervisor",
+    "pqlapp.csp",
+    "pqlapp.deny",
+    "pqlapp.unfold",
+)
+PURE = (
+    "scoring.language",
+    "scoring.compiler",
+    "scoring.explain",
+    "scoring.ledger",
+    "scoring.statistics",
+    "routing.rotation",
+    "routing.eligibility",
+)
+MAY_READ_THE_CLOCK = ("pqlapp", "scoring.tasks", "routing.tasks", "scoring.admin", "routing.admin")
+DOORS = ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.management", "pqlapp.health")
+CLOCKS = {("timezone", "now"), ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
+WRITES = {"create", "bulk_create", "get_or_create", "update_or_create", "bulk_update", "update", "delete", "save"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for storey in STOREYS:
+        for path in sorted((ROOT / storey).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts).removesuffix(".__init__")
+            if "migrations" not in parts and name not in STOREYS:
+                yield name, path
+
+
+MODULES = dict(modules())
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def is_in(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def room_of(module: str) -> tuple[int, str] | None:
+    """Return (floor, room) of a module; None for what stands beside the house or outside."""
+    for number, rooms in enumerate(FLOORS):
+        for room in rooms:
+            if is_in(module, (room,)):
+                return number, room
+    return None
+
+
+def imports(module: str) -> Iterator[tuple[str, int]]:
+    """Yield (imported module of ours, line)."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else str(node.module) for name in inner]
+        else:
+            continue
+        yield from ((name, node.lineno) for name in names if name.split(".")[0] in STOREYS)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_room_has_a_floor(module: str) -> None:
+    assert room_of(module) or is_in(module, BESIDE), f"give {module} a floor in this test and in docs/architecture.md"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_run_downward(module: str) -> None:
+    here = room_of(module)
+    for imported, line in imports(module):
+        there = room_of(imported)
+        if here is None or there is None:
+            continue
+        assert there[0] < here[0] or there[1] == here[1], (
+            f"{module}:{line} imports {imported} from its own floor or above"
+        )
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if is_in(m, PURE)))
+def test_pure_rooms_know_neither_django_nor_a_database(module: str) -> None:
+    for node in ast.walk(TREES[module]):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            assert name.split(".")[0] not in ("django", "psycopg", "redis", "celery", "time"), (
+                f"{module} imports {name}"
+            )
+            assert not is_in(name, ("scoring.models", "routing.models")), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if not is_in(m, MAY_READ_THE_CLOCK)))
+def test_time_is_an_argument(module: str) -> None:
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in CLOCKS, f"{module}:{node.lineno} reads the clock"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if is_in(m, DOORS)))
+def test_doors_write_through_verbs(module: str) -> None:
+    for node in ast.walk(TREES[module]):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES):
+            continue
+        target = ast.unparse(node.func.value)
+        assert ".objects" not in target, f"{module}:{node.lineno} writes a row itself: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_hidden_machinery(module: str) -> None:
+    assert not module.endswith((".utils", ".helpers", ".common", ".core", ".services")), "name a room by what it is for"
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, f"{module}:{node.lineno} imports inside a function"
+        if isinstance(node, ast.ImportFrom):
+            assert node.module not in ("django.dispatch", "django.db.models.signals"), f"{module} receives signals"
+        if isinstance(node, ast.ClassDef) and is_in(module, ("scoring.models", "routing.models")):
+            own = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
+            assert not own & {"save", "delete"}, f"{module}: {node.name} overrides {own & {'save', 'delete'}}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_and_classes_say_what_they_are_for(module: str) -> None:
+    assert ast.get_docstring(TREES[module]), f"{module} has no docstring"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_giant_files_or_functions(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 700, f"{module} is too long: split it"
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{module}:{node.lineno} {node.name} is too long"
+
+
+@pytest.mark.django_db
+def test_models_and_migrations_agree() -> None:
+    out = StringIO()
+    call_command("makemigrations", "--check", "--dry-run", stdout=out)
+    assert "No changes" in out.getvalue()
