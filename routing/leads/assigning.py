@@ -135,6 +135,31 @@ def take_back(*, lead: Lead, at: datetime) -> None:
     ended.save(update_fields=["refunded"])
 
 
+def close(
+    *, lead: Lead, verb: str, by: User | None, at: datetime, reason: str = "", data: Mapping[str, Any] | None = None
+) -> Lead:
+    """Close a locked lead by a closing verb: its AE stays on it, the assignment ends; returns the same lead.
+
+    The capacity that this frees is given out after the commit.
+    """
+    moves.end_assignment(lead=lead, at=at)
+    if lead.ae and lead.pool:
+        drain_later(pool=lead.pool, at=at)
+    return moves.make(
+        lead=lead,
+        verb=verb,
+        by=by,
+        at=at,
+        note=reason,
+        data=data,
+        closed_as=moves.MOVES[verb].closed_as,
+        closed_at=at,
+        close_reason=reason,
+        snoozed_until=None,
+        unassigned_reason="",
+    )
+
+
 def lock_pools(ids: Iterable[int]) -> dict[int, Pool]:
     """Lock pools inside a transaction, always in the order of their ids; returns them by id."""
     pools = Pool.objects.select_for_update().filter(pk__in=set(ids)).order_by("pk")

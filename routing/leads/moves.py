@@ -142,26 +142,6 @@ def make(
     return lead
 
 
-def close(
-    *, lead: Lead, verb: str, by: User | None, at: datetime, reason: str = "", data: Mapping[str, Any] | None = None
-) -> Lead:
-    """Close a locked lead by a closing verb: its AE stays on it, the assignment ends; returns the same lead."""
-    end_assignment(lead=lead, at=at)
-    return make(
-        lead=lead,
-        verb=verb,
-        by=by,
-        at=at,
-        note=reason,
-        data=data,
-        closed_as=MOVES[verb].closed_as,
-        closed_at=at,
-        close_reason=reason,
-        snoozed_until=None,
-        unassigned_reason="",
-    )
-
-
 def end_assignment(*, lead: Lead, at: datetime) -> Assignment | None:
     """End the standing assignment of a locked lead; returns it, or None if nobody had the lead."""
     standing = Assignment.objects.filter(lead=lead, ae__isnull=False, released_at=None).first()

@@ -10,13 +10,15 @@ from django.db import transaction
 from routing import handling
 from routing.leads import assigning, moves
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
-from scoring import handoffs
+from scoring import engine, handoffs, language
 from scoring.models import Score, Status
 
 log = structlog.get_logger(__name__)
 
 # A lead that somebody closed so does not open again while the account stays qualified without a break.
 SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED)
+
+PEOPLE_COPIED = 3
 
 NO_LONGER = {
     Status.SCORED: "The score fell below what holds the tier.",
@@ -118,6 +120,7 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
         tier_rank=_rank(score),
         opening=score.ledger,
         reasons=[_reason(score, at=at)],
+        why=_most_active(score),
         unassigned_reason="Not routed yet.",
         opened_at=at,
     )
@@ -126,13 +129,20 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
     return lead
 
 
+def _most_active(score: Score) -> list[dict[str, int]]:
+    """Return as JSON data the people of the account whose own use counts most, with it in hundredths of a point."""
+    document = language.load(score.version.document)
+    ranked = engine.rank_users(document, account=score.account_id, as_of=score.as_of)
+    return [{"user": user, "usage": usage} for user, usage, _ in ranked[:PEOPLE_COPIED]]
+
+
 def _review(lead: Lead, score: Score, *, cause: str, at: datetime) -> Lead | None:
     if _converted(lead, score):
         return _convert(lead, score, at=at)
     if score.is_pql:
         return _grow(lead, score, at=at) if _is_for_sales(score, _plan(score)) else None
     if lead.first_touched_at is None and not _still_called_for(lead):
-        return moves.close(
+        return assigning.close(
             lead=lead, verb="withdraw", by=None, at=at, reason=NO_LONGER[Status(score.status)], data={"cause": cause}
         )
     return None
@@ -151,7 +161,7 @@ def _converted(lead: Lead, score: Score) -> bool:
 def _convert(lead: Lead, score: Score, *, at: datetime) -> Lead:
     worked = lead.first_touched_at is not None
     how = "" if worked else " by itself: no AE had worked it"
-    return moves.close(
+    return assigning.close(
         lead=lead,
         verb="convert",
         by=None,

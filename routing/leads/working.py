@@ -128,10 +128,7 @@ def _wake_if_over(lead: Lead, *, at: datetime) -> bool:
 def _close(lead: Lead, verb: str, *, reason: str, by: User | None, at: datetime) -> Lead:
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        moves.close(lead=held, verb=verb, by=by, at=at, reason=reason)
-        if held.pool:
-            assigning.drain_later(pool=held.pool, at=at)
-    return held
+        return assigning.close(lead=held, verb=verb, by=by, at=at, reason=reason)
 
 
 def _words(reason: str, done: str) -> str:

@@ -13,6 +13,7 @@ from django.db import connection
 
 from routing import leads, rotation
 from routing.models import Assignment, Lead, LeadMove, Membership, State
+from scoring import language, tiles
 from scoring.models import Crossed
 from tests.routing import world
 from tests.routing.world import NOW, later
@@ -21,6 +22,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKERS = 8
 LEADS = 208
+
+
+@pytest.fixture(autouse=True)
+def any_signal() -> None:
+    """Register again what a migration did: an earlier test of this kind has emptied all tables."""
+    tiles.register(signals=[language.Signal(events=(language.ANY_EVENT,))], at=NOW)
 
 
 def at_once(work: Callable[[int], object], times: int = WORKERS) -> None:
@@ -142,6 +149,26 @@ class TestEightWorkers:
         at_once(lambda _: leads.open_all(at=NOW, limit=LEADS))
         pairs = set(Lead.objects.values_list("account", "ae"))
         assert (Lead.objects.count(), len(pairs)) == (60, 30)
+
+    def test_drain_in_order_of_tier_up_to_the_capacity(self) -> None:
+        west = world.pool()
+        people = [world.ae(name, into=west, capacity=0) for name in ("ann", "ben")]
+        many_hints(10, tier="warm")
+        for i in range(10, 20):
+            world.score(world.account(f"account {i}"), "hot")
+            world.hint(world.account(f"account {i}"))
+        leads.open_all(at=NOW, limit=LEADS)
+        assert Lead.objects.filter(state=State.UNASSIGNED).count() == 20
+        Membership.objects.filter(ae__in=people).update(capacity=7)
+        given: list[int] = []
+        at_once(lambda _: given.append(leads.drain(at=later(hours=1))))
+        held = Counter(Lead.objects.filter(state="assigned").values_list("ae__user__first_name", "tier"))
+        assert (sum(given), held["Ann", "hot"] + held["Ben", "hot"], held["Ann", "warm"] + held["Ben", "warm"]) == (
+            14,
+            10,
+            4,
+        )
+        assert {n for n in Membership.objects.values_list("served", flat=True)} == {7}
 
     def test_take_a_lead_on_once(self) -> None:
         west = world.pool()

@@ -6,7 +6,7 @@ import pytest
 
 from routing import leads
 from routing.models import Assignment, HandlingPolicy, Lead, LeadMove, State
-from scoring.models import Account, Crossed, RuleSet, Status
+from scoring.models import Account, Crossed, Identity, RuleSet, Status
 from tests.routing import world
 from tests.routing.world import NOW, later
 
@@ -44,6 +44,16 @@ class TestOpen:
         lead.refresh_from_db()
         assert lead.opening == {"lines": [], "usage": 6000, "fit": 3000}
         assert lead.reasons[0]["version"] == 1
+
+    def test_copies_the_most_active_people(self) -> None:
+        world.team()
+        days = "{id: days, name: Came back, group: use, points: 10, per: {days: any, within: 14}, max: 90}"
+        personal = world.rule_set("personal", rule=days)
+        for who, active in (("ula", 1), ("vic", 4), ("wim", 3), ("xia", 2)):
+            world.use("acme", by=who, days=active)
+        lead = opened(by=personal)
+        named = {i.user_id: i.value for i in Identity.objects.all()}
+        assert [(named[p["user"]], p["usage"]) for p in lead.why] == [("vic", 4000), ("wim", 3000), ("xia", 2000)]
 
     def test_leaves_a_cold_account_alone(self) -> None:
         globex = world.account("globex")

@@ -194,6 +194,35 @@ class TestReassign:
                 leads.reassign(lead=lead, to=to, by=None, at=NOW)
 
 
+class TestDrain:
+    def test_goes_on_behind_a_lead_that_only_its_former_ae_could_take(self) -> None:
+        ann = world.ae("ann", into=world.pool(), capacity=1)
+        returned = opened("acme")
+        leads.reassign(lead=returned, to=None, by=ann.user, at=NOW)
+        Membership.objects.update(capacity=0)
+        waits = opened("globex", "warm")
+        Membership.objects.update(capacity=1)
+        assert leads.drain(at=NOW) == 1
+        assert {lead.account.external_id: lead.ae for lead in Lead.objects.all()} == {"acme": None, "globex": ann}
+        waits.refresh_from_db()
+        assert waits.unassigned_reason == ""
+
+    def test_writes_a_reason_down_once(self) -> None:
+        world.ae("ann", into=world.pool(), capacity=0)
+        opened()
+        for _ in range(3):
+            assert leads.drain(at=NOW) == 0
+        assert Assignment.objects.count() == 1
+
+    def test_tells_a_new_reason(self) -> None:
+        ann = world.ae("ann", into=world.pool(), capacity=0)
+        lead = opened()
+        AE.objects.filter(pk=ann.pk).update(is_active=False)
+        leads.drain(at=NOW)
+        lead.refresh_from_db()
+        assert "no longer works leads" in lead.unassigned_reason
+
+
 class TestTend:
     def test_wakes_frees_and_gives_out_and_then_has_nothing_left_to_do(self) -> None:
         ann, ben = two()

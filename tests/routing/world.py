@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from routing.models import AE, Membership, Pool
-from scoring import handoffs
+from scoring import facts, handoffs, language
 from scoring.models import Account, Crossed, RuleSet, RuleVersion, Score, Status
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -23,24 +23,62 @@ def account(name: str) -> Account:
     return Account.objects.get_or_create(kind=Account.Kind.GROUP, external_id=name, defaults={"created_at": NOW})[0]
 
 
-def rule_set(slug: str = "new-business", motion: str = "new business") -> RuleSet:
+ON_PRO = "{id: pro, name: On the pro plan, group: use, points: 60, when: {trait: plan, equals: pro}}"
+
+
+def rule_set(slug: str = "new-business", motion: str = "new-business", *, rule: str = ON_PRO) -> RuleSet:
     made, new = RuleSet.objects.get_or_create(
         slug=slug, defaults={"name": slug.replace("-", " ").capitalize(), "motion": motion, "created_at": NOW}
     )
     if new:
-        made.live_version = version(made)
+        made.live_version = version(made, rule=rule)
         made.save()
     return made
 
 
-def version(of: RuleSet, number: int = 1) -> RuleVersion:
-    tiers = [{"name": name, "pql": name != "cold", "enter": {}, "hold": {}} for name in TIERS]
+def use(name: str, *, by: str, days: int) -> None:
+    """Let somebody use the product on so many days up to today."""
+    calls = [
+        facts.Fact(
+            message_id=f"{by} {day}",
+            at=NOW - timedelta(days=day),
+            name="Opened",
+            user_id=by,
+            anonymous_id=None,
+            group_id=name,
+            properties={},
+            user_traits={},
+            account_traits={},
+        )
+        for day in range(days)
+    ]
+    facts.record(source=facts.create_source(slug="app", at=NOW), facts=calls, received_at=NOW)
+
+
+DOCUMENT = """
+slug: {slug}
+name: {name}
+motion: {motion}
+groups:
+  use: {{score: usage}}
+rules:
+  - {rule}
+tiers:
+  - {{name: hot, pql: true, enter: {{usage: 60}}, hold: {{usage: 50}}}}
+  - {{name: warm, pql: true, enter: {{usage: 30}}, hold: {{usage: 25}}}}
+  - {{name: cold, pql: false, enter: {{}}, hold: {{}}}}
+"""
+
+
+def version(of: RuleSet, number: int = 1, *, rule: str = ON_PRO) -> RuleVersion:
+    text = DOCUMENT.format(slug=of.slug, name=of.name, motion=of.motion, rule=rule)
+    document = language.parse(text)
     return RuleVersion.objects.create(
         rule_set=of,
         number=number,
-        text="",
-        document={"slug": of.slug, "tiers": tiers},
-        digest=f"{of.slug}-{number}",
+        text=text,
+        document=language.dump(document),
+        digest=language.digest(document),
         created_at=NOW,
         published_at=NOW,
     )

@@ -1,0 +1,100 @@
+"""What the database itself refuses, whoever writes."""
+
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+
+from routing.models import AE, Assignment, Lead, Membership, Pool
+from tests.routing import world
+from tests.routing.world import NOW
+
+pytestmark = pytest.mark.django_db
+
+
+def lead(**changes: Any) -> Lead:
+    """Store a lead that is assigned to Ann, but for the changes."""
+    rule_set = world.rule_set()
+    values: dict[str, Any] = {
+        "account": world.account("acme"),
+        "motion": rule_set.motion,
+        "rule_set": rule_set,
+        "version": rule_set.live_version,
+        "stage": "pql",
+        "state": "assigned",
+        "origin": "pql",
+        "opening_tier": "hot",
+        "tier": "hot",
+        "tier_rank": 1,
+        "opening": {},
+        "ae": AE.objects.first() or world.ae("ann"),
+        "opened_at": NOW,
+        "assigned_at": NOW,
+    }
+    return Lead.objects.create(**values | changes)
+
+
+class TestLead:
+    @pytest.mark.parametrize(
+        ("changes", "constraint"),
+        [
+            ({"ae": None}, "open_lead_has_an_ae_or_a_reason"),
+            ({"state": "unassigned"}, "open_lead_has_an_ae_or_a_reason"),
+            ({"state": "unassigned", "ae": None, "assigned_at": None}, "open_lead_has_an_ae_or_a_reason"),
+            ({"unassigned_reason": "nobody"}, "open_lead_has_an_ae_or_a_reason"),
+            ({"state": "closed"}, "closed_lead_says_how_and_when"),
+            ({"state": "closed", "closed_as": "won"}, "closed_lead_says_how_and_when"),
+            ({"closed_as": "won", "closed_at": NOW}, "closed_lead_says_how_and_when"),
+            ({"state": "closed", "closed_as": "gone", "closed_at": NOW}, "closed_lead_says_how_and_when"),
+            ({"state": "snoozed"}, "snoozed_lead_says_until_when"),
+            ({"snoozed_until": NOW}, "snoozed_lead_says_until_when"),
+            ({"stage": "sql"}, "sql_was_accepted"),
+            ({"stage": "xql"}, "lead_stage_is_known"),
+            ({"origin": "xql"}, "lead_origin_is_known"),
+        ],
+    )
+    def test_is_refused_where_its_parts_do_not_fit(self, changes: dict[str, Any], constraint: str) -> None:
+        with pytest.raises(IntegrityError, match=constraint):
+            lead(**changes)
+
+    def test_is_open_once_per_account_and_motion(self) -> None:
+        lead()
+        lead(motion="expansion")
+        lead(state="closed", closed_as="lost", closed_at=NOW)
+        with pytest.raises(IntegrityError, match="one_open_lead_per_account_and_motion"):
+            lead()
+
+
+class TestAssignment:
+    def test_stands_once_per_lead(self) -> None:
+        one = lead()
+        given: dict[str, Any] = {"lead": one, "ae": one.ae, "how": "rotation", "at": NOW, "decision": {}}
+        Assignment.objects.create(**given, released_at=NOW)
+        Assignment.objects.create(**given)
+        with pytest.raises(IntegrityError, match="one_standing_assignment_per_lead"):
+            Assignment.objects.create(**given)
+
+    def test_refunds_only_a_turn_that_was_taken(self) -> None:
+        one = lead()
+        given: dict[str, Any] = {
+            "lead": one,
+            "ae": one.ae,
+            "at": NOW,
+            "decision": {},
+            "released_at": NOW,
+            "refunded": True,
+        }
+        with pytest.raises(IntegrityError, match="only_a_turn_taken_is_refunded"):
+            Assignment.objects.create(**given, how="by_hand")
+
+
+class TestPool:
+    def test_is_the_default_once(self) -> None:
+        world.pool()
+        with pytest.raises(IntegrityError, match="at_most_one_default_pool"):
+            Pool.objects.create(slug="east", name="East", is_default=True, created_at=NOW)
+
+    @pytest.mark.parametrize("weight", [0, 1001])
+    def test_has_members_of_a_possible_weight(self, weight: int) -> None:
+        with pytest.raises(IntegrityError, match="weight_is_from_1_to_1000"):
+            Membership.objects.create(pool=world.pool(), ae=world.ae("ann"), weight=weight, joined_at=NOW)
