@@ -3,12 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import django
 import pytest
+from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
 from pqlapp import local
@@ -89,3 +90,16 @@ def until() -> Callable[..., None]:
         assert wait_until(lambda: bool(condition()), within=within), f"{what} did not come true in {within} s"
 
     return wait
+
+
+@pytest.fixture(autouse=True)
+def no_events_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty the tables of events after a test that commits: Django flushes only what it manages itself."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
+    if commits:
+        request.getfixturevalue("transactional_db")
+    yield
+    if commits:
+        with connection.cursor() as c:
+            c.execute("TRUNCATE scoring_event, scoring_event_key")

@@ -1,0 +1,299 @@
+"""Nothing is lost, doubled or left behind when senders, merges, backfills and activations meet.
+
+Real threads with connections of their own, on the real database. Where two must meet at one point, one is held there
+until the database shows that the other waits for it.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Barrier, Event, current_thread
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from scoring import facts, handoffs, identity, tiles
+from scoring.facts import Fact, Recorded
+from scoring.models import SHARDS, Account, Identity, Lane, ProductUser, Touched
+from tests.scoring.world import (
+    ANYTHING,
+    INVITED,
+    NOW,
+    account,
+    ago,
+    call,
+    counts,
+    home,
+    identify,
+    join,
+    people,
+    send,
+    source,
+    stored_events,
+    stored_messages,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE = 20  # seconds after which a test that hangs is a failure
+
+
+class Meeting:
+    """Starts work in threads, and holds one of them at a point of its way."""
+
+    def __init__(self, pool: ThreadPoolExecutor, until: Callable[..., None]) -> None:
+        self.pool = pool
+        self.until = until
+
+    def start(self, work: Callable[[], Any]) -> "Future[Any]":
+        def and_hang_up() -> Any:
+            try:
+                return work()
+            finally:
+                connections.close_all()
+
+        return self.pool.submit(and_hang_up)
+
+    def hold(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> tuple[Event, Event]:
+        """Hold the first thread that calls the function: (it is there, let it go on)."""
+        there, go_on = Event(), Event()
+        real, held = getattr(module, name), []
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if not held:
+                held.append(current_thread())
+                there.set()
+                assert go_on.wait(PATIENCE)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, function)
+        return there, go_on
+
+    def somebody_waits(self) -> None:
+        """Wait until a connection to this database waits for a lock."""
+        self.until(_waiting_connections, within=PATIENCE, what="somebody waits for a lock")
+
+
+def _waiting_connections() -> int:
+    with connection.cursor() as c:
+        c.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(c.fetchone()[0])
+
+
+@pytest.fixture
+def meeting(until: Callable[..., None]) -> Iterator[Meeting]:
+    with ThreadPoolExecutor(8) as pool:
+        yield Meeting(pool, until)
+
+
+def at_once(meeting: Meeting, *works: Callable[[], Any]) -> list[Any]:
+    """Start all of the works at one moment and return what they return."""
+    barrier = Barrier(len(works))
+
+    def one(work: Callable[[], Any]) -> Any:
+        connection.ensure_connection()
+        barrier.wait(PATIENCE)
+        return work()
+
+    futures = [meeting.start(lambda work=work: one(work)) for work in works]  # type: ignore[misc]
+    return [future.result(6 * PATIENCE) for future in futures]
+
+
+@contextmanager
+def let_go(event: Event) -> Iterator[None]:
+    """Whatever happens in between, let the held thread go on."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
+class TestMerge:
+    def test_waits_for_an_open_ingest_and_takes_its_tiles_along(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(device="phone"), join("ann", "acme"))
+        there, go_on = meeting.hold(monkeypatch, tiles, "append")
+        ingest = meeting.start(lambda: send(call(device="phone")))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            merge = meeting.start(lambda: send(identify("ann", device="phone")))
+            meeting.somebody_waits()
+        assert ingest.result(PATIENCE).accepted == merge.result(PATIENCE).accepted == 1
+        assert counts(ANYTHING) == {"acme": 2}
+        assert tiles.verify() is None
+
+    def test_is_followed_by_an_ingest_that_waited_for_it(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(device="phone"), join("ann", "acme"))
+        there, go_on = meeting.hold(monkeypatch, tiles, "follow")
+        merge = meeting.start(lambda: send(identify("ben", device="phone"), join("ben", "globex", device="phone")))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            ingest = meeting.start(lambda: send(call(device="phone")))
+            meeting.somebody_waits()
+        assert merge.result(PATIENCE).accepted == 2
+        assert ingest.result(PATIENCE).accepted == 1
+        assert counts(ANYTHING) == {"globex": 2}
+        assert tiles.verify() is None
+
+    def test_waits_for_a_backfill_chunk(self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+        send(*(call(device="phone") for _ in range(3)))
+        signals = tiles.register(signals=[INVITED], at=NOW)
+        there, go_on = meeting.hold(monkeypatch, tiles, "fold_sql")
+        backfill = meeting.start(lambda: tiles.backfill(signals=signals))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            merge = meeting.start(lambda: send(join("ann", "acme", device="phone")))
+            meeting.somebody_waits()
+        merge.result(PATIENCE)
+        backfill.result(PATIENCE)
+        assert counts(INVITED) == {"acme": 3}
+        assert tiles.verify() is None
+
+    def test_of_the_same_people_from_both_ends_ends_in_one(self, meeting: Meeting) -> None:
+        for n in range(10):
+            devices = [f"{n}-{i}" for i in range(6)]
+            send(*(call(device=device) for device in devices))
+            pairs = list(zip(devices, devices[1:] + devices[:1], strict=True))
+            at_once(
+                meeting,
+                *(lambda pair=pair: send(identify(pair[0], device=pair[1])) for pair in pairs),  # type: ignore[misc]
+            )
+            assert frozenset(devices) in people()
+        assert len(people()) == 10
+        assert tiles.verify() is None
+
+
+class TestActivation:
+    def test_loses_no_event_of_an_open_ingest(self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+        send(call(by="ann", into="acme"))
+        there, go_on = meeting.hold(monkeypatch, tiles, "append")
+        ingest = meeting.start(lambda: send(call(by="ann", into="acme")))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            activation = meeting.start(lambda: tiles.register(signals=[INVITED], at=NOW))
+            meeting.somebody_waits()
+        ingest.result(PATIENCE)
+        signals = activation.result(PATIENCE)
+        send(call(by="ann", into="acme"))
+        tiles.backfill(signals=signals)
+        assert counts(INVITED) == {"acme": 3}
+        assert tiles.verify() is None
+
+
+class TestManyWriters:
+    def test_of_one_new_batch_store_it_once(self, meeting: Meeting) -> None:
+        batch = [identify(f"user {n}", device=f"device {n}", at=ago(n)) for n in range(150)]
+        source()
+        recorded = at_once(meeting, *(lambda: send(*batch) for _ in range(4)))
+        assert sum(one.accepted for one in recorded) == 150
+        assert stored_events() == 150
+        assert Identity.objects.count() == 300
+        assert ProductUser.objects.filter(merged_into=None).count() == 150
+        assert set(Identity.objects.values_list("user", flat=True)) == set(
+            ProductUser.objects.filter(merged_into=None).values_list("pk", flat=True)
+        )
+
+    def test_never_deadlock_and_never_count_twice(self, meeting: Meeting) -> None:
+        dice = random.Random(5)
+        calls = _history(dice, 600)
+        batches = [dice.sample(calls, dice.choice((1, 12, 120))) for _ in range(96)]
+        batches += [[one] for one in calls]
+        source()
+        lots = [batches[n::4] for n in range(4)]
+        recorded = at_once(
+            meeting,
+            *(lambda lot=lot: [send(*batch) for batch in lot] for lot in lots),  # type: ignore[misc]
+            _activate_and_backfill,
+        )
+        accepted = sum(one.accepted for lot in recorded[:4] for one in lot)
+        assert accepted == len(calls) == stored_events()
+        assert stored_messages() == sorted(one.message_id for one in calls)
+        tiles.backfill(signals=tiles.register(signals=[INVITED], at=NOW))
+        assert tiles.verify() is None
+        assert _where_it_counted() == _alone(calls)
+
+    def test_find_room_for_the_same_new_weeks(self, meeting: Meeting) -> None:
+        facts._made.clear()
+        weeks = [timedelta(weeks=week) for week in range(300, 330)]
+        recorded = at_once(
+            meeting,
+            *(lambda: send(*(call(by="ann", at=NOW + week) for week in weeks)) for _ in range(4)),
+        )
+        assert [one.accepted for one in recorded] == [30] * 4
+
+
+def _history(dice: random.Random, size: int) -> list[Fact]:
+    """Calls of a few people who use each other's devices, join companies and give addresses."""
+
+    def one(n: int) -> Fact:
+        who, device = f"user {dice.randrange(12)}", f"device {dice.randrange(40)}"
+        at = NOW - timedelta(hours=dice.randrange(2000))
+        common = {"message_id": f"c{n}", "at": at}
+        roll = dice.random()
+        if roll < 0.04:
+            return identify(who, device=device, email=f"x@company{dice.randrange(4)}.example", **common)
+        if roll < 0.08:
+            return join(who, f"group {dice.randrange(5)}", **common)
+        if roll < 0.5:
+            return call(by=who, into=dice.choice(["", f"group {dice.randrange(5)}"]), **common)
+        return call(device=device, **common)
+
+    return [one(n) for n in range(size)]
+
+
+def _activate_and_backfill() -> None:
+    signals = tiles.register(signals=[INVITED], at=NOW)
+    while tiles.backfill_chunk(signal_ids=[signal.pk for signal in signals], size=20):
+        pass
+
+
+def _where_it_counted() -> dict[str, Any]:
+    return {"counts": counts(INVITED), "people": people(), "homes": {ids: home(min(ids)) for ids in people()}}
+
+
+def _alone(calls: list[Fact]) -> dict[str, Any]:
+    """What one writer makes of the same calls, from another source in a database emptied before."""
+    with connection.cursor() as c:
+        c.execute(
+            "TRUNCATE scoring_event, scoring_event_key, scoring_tile, scoring_touched, scoring_traitchange,"
+            " scoring_grouplink, scoring_emaillink, scoring_identity, scoring_productuser"
+        )
+    send(*calls)
+    return _where_it_counted()
+
+
+class TestClaims:
+    def test_take_every_touch_once_while_more_come(self, meeting: Meeting) -> None:
+        rows = [Account(kind="group", external_id=f"company {n}", created_at=NOW) for n in range(40)]
+        ids = [row.pk for row in Account.objects.bulk_create(rows)]
+
+        def touch() -> int:
+            for n in range(25):
+                handoffs.touch(accounts=ids, cause=f"{n}", lane=Lane.LIVE, at=NOW)
+            return 0
+
+        def claim() -> int:
+            taken = 0
+            for n in range(200):
+                with facts.transaction.atomic():
+                    taken += sum(len(t.causes) for t in handoffs.claim_touched(shard=n % SHARDS, limit=3))
+            return taken
+
+        at_once(meeting, touch, claim)
+        claim()
+        assert not Touched.objects.exists()
+
+
+def test_recorded_adds_up(meeting: Meeting) -> None:
+    recorded: list[Recorded] = at_once(meeting, *(lambda: send(call(into="acme", message_id="1")) for _ in range(4)))
+    assert sorted(one.statuses[0] for one in recorded) == ["accepted"] + ["duplicate"] * 3
+    assert account("acme").pk
+    assert identity.FREE_MAIL
