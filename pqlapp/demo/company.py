@@ -262,7 +262,14 @@ def _night_owl(number: int, name: str, industry: str, employees: int, wakes_on: 
     """A team that takes to it on the very day of the first load or shortly before, so that the desk has fresh leads."""
     fields = {"id": _slug(name), "domain": f"{_slug(name)}.example", "industry": industry, "employees": employees}
     return _known(
-        number, Kind.CONVERTER, name, **fields, country="DE", signs_up_on=TODAY - days, wakes_on=wakes_on, buys_on=TODAY + 21
+        number,
+        Kind.CONVERTER,
+        name,
+        **fields,
+        country="DE",
+        signs_up_on=TODAY - days,
+        wakes_on=wakes_on,
+        buys_on=TODAY + 21,
     )
 
 
@@ -278,4 +285,7 @@ CAST = (
     _night_owl(8, "Hutch Interiors", "design", 24, TODAY, 44),
     _night_owl(9, "Fieldnote", "software", 58, TODAY, 6),
     _night_owl(10, "Mosaic Mobility", "software", 310, TODAY - 1, 18),
+    _night_owl(11, "Signal & Sons", "manufacturing", 175, TODAY, 15),
+    _night_owl(12, "Harvest Cloud", "software", 96, TODAY, 25),
+    _night_owl(13, "Northgate Advisory", "consulting", 1200, TODAY, 4),
 )

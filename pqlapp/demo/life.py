@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from pqlapp.demo import words
-from pqlapp.demo.company import TODAY, Company, Kind, Person, companies, dice
+from pqlapp.demo.company import GOLDEN, TODAY, Company, Kind, Person, companies, dice
 from scoring.facts import Fact
 
 FREE_STORAGE, TEAM_STORAGE = 500, 20_000  # MB
@@ -154,7 +154,9 @@ class _Calls:
         if company.buys_on == self.number and company.id:
             plan = "business" if company.kind is Kind.CUSTOMER else "team"
             traits = {"plan": plan, "seats": len(company.people) + 4}
-            self.call(_paid_at(company), "$group", company.people[0], joins=True, properties=traits, account_traits=traits)
+            self.call(
+                _paid_at(company), "$group", company.people[0], joins=True, properties=traits, account_traits=traits
+            )
 
     def live(self, chance: random.Random) -> None:
         """Let everybody work, or not."""
@@ -190,9 +192,11 @@ class _Calls:
 
     def wake(self, founder: Person, chance: random.Random) -> None:
         """The day on which use takes off, at any hour: a team forms, seats run out, somebody asks for us."""
-        second = self.number * 7_919 * (self.company.number + 3) * 61 % 84_000 + chance.uniform(0, 600)
+        second = self.company.number * GOLDEN % 1.0 * 84_000 + chance.uniform(0, 600)
         if self.company.kind is Kind.HAND_RAISER:
-            self.call(second, "Sales Contacted", founder, properties={"topic": chance.choice(["Pricing", "Demo", "SSO"])})
+            self.call(
+                second, "Sales Contacted", founder, properties={"topic": chance.choice(["Pricing", "Demo", "SSO"])}
+            )
             return
         if self.company.kind is Kind.CUSTOMER:
             burst = ["seat-limit", "seats", "seats", "invite", *["security"] * chance.randint(0, 1)]

@@ -5,11 +5,15 @@ scores, histories, leads and their ages are what they would be had the system be
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
+from threading import Barrier
 
 from django.contrib.auth.models import User
 from django.db import connections
@@ -27,8 +31,9 @@ PASSWORD = "demo-pql-2026"  # noqa: S105 (printed on the terminal: everybody may
 ADMIN, MANAGER = "admin@demo.example", "manager@demo.example"
 RULES = Path(__file__).parent / "rules"
 SLUG = "demo-{accounts}-{seed}"
-BATCH = 2_000
-LIVED = 24  # days before the first load that are lived through
+BATCH = 2_500  # calls
+HANDS = 2  # threads, each with a connection: while PostgreSQL works for one, the other prepares
+LIVED = 21  # days before the first load that are lived through
 SECOND_VERSION_ON = 75  # the day on which new business got its second version
 
 # E-mail, name, pool, weight, capacity.
@@ -83,9 +88,20 @@ def load(*, accounts: int, seed: int, now: datetime, days: int = TODAY, on_progr
         # The source's fixed offset remembers which day is day 0.
         facts.fix_rebase(source=source, days=day_zero.toordinal())
     day_zero = date.fromordinal(facts.fix_rebase(source=source, days=now.date().toordinal() - TODAY))
-    run = _Run(World(seed, accounts, day_zero), source, now, on_progress)
-    run.go(skip=TODAY - days)
+    with _hands() as hands:
+        run = _Run(World(seed, accounts, day_zero), source, now, on_progress, hands)
+        run.go(skip=TODAY - days)
     return Loaded(run.calls, run.opened)
+
+
+@contextmanager
+def _hands() -> Iterator[ThreadPoolExecutor]:
+    """Lend threads that keep their connections, and close those at the end."""
+    with ThreadPoolExecutor(HANDS, thread_name_prefix="demo") as hands:
+        yield hands
+        all_here = Barrier(HANDS)  # each thread closes its own
+        for _ in range(HANDS):
+            hands.submit(lambda: (all_here.wait(), connections.close_all()))
 
 
 def _source(accounts: int, seed: int) -> Source | None:
@@ -146,6 +162,7 @@ class _Run:
     source: Source
     now: datetime
     on_progress: OnProgress
+    hands: ThreadPoolExecutor
     calls: int = 0
     opened: int = 0
     agenda: list[tuple[datetime, int, int, Deed]] = field(default_factory=list)  # a heap: when, turn, lead, what
@@ -154,41 +171,60 @@ class _Run:
     def go(self, *, skip: int) -> None:
         """Record and live through all days that are missing."""
         since = self.newest() or self.world.at(skip, 0)
-        lived_from = self.world.day_zero + timedelta(days=TODAY - LIVED)
         days = [since.date() + timedelta(days=n) for n in range((self.now.date() - since.date()).days + 1)]
+        lived_from = self.world.day_zero + timedelta(days=TODAY - LIVED)
         self.look_forward(since)
-        for done, day in enumerate(days):
-            self.on_progress("living through" if day >= lived_from else "recording", done, len(days))
-            self.day(day, since, lived=day >= lived_from)
+        self.remember([day for day in days if day < lived_from], since, len(days))
+        for day in days:
+            if day >= lived_from:
+                self.on_progress("living through", (day - days[0]).days, len(days))
+                self.day(day, since)
         self.on_progress("done", len(days), len(days))
 
     def newest(self) -> datetime | None:
         """Return the time of the newest call that is stored."""
         return Event.objects.filter(source=self.source).order_by("-at").values_list("at", flat=True).first()
 
-    def day(self, day: date, since: datetime, *, lived: bool) -> None:
-        """Record one day; if it is to be lived through, in several parts, each with its consequences."""
-        calls = [fact for fact in self.world.facts(day) if since <= fact.at <= self.now]
-        for moment in self.moments(day, since, lived=lived):
-            part = [fact for fact in calls if fact.at <= moment]
-            calls = calls[len(part) :]
-            self.record(part, moment)
-            if lived:
-                self.live(moment)
+    def remember(self, days: list[date], since: datetime, in_all: int) -> None:
+        """Record days that are not lived through: only what happened, not what was thought of it then."""
+        batch: list[Fact] = []
+        for done, day in enumerate(days, 1):
+            batch += self.calls_of(day, since)
+            if len(batch) >= HANDS * BATCH or day == days[-1]:
+                self.record(batch, self.world.at(self.world.number(day), 86_399))
+                batch = []
+            self.on_progress("recording", done, in_all)
+        for day in days:
+            self.record_conversions(day)
+
+    def day(self, day: date, since: datetime) -> None:
+        """Live through one day, in several parts, each with its consequences."""
+        calls = self.calls_of(day, since)
+        for moment in self.moments(day, since):
+            self.record([fact for fact in calls if fact.at <= moment], moment)
+            calls = [fact for fact in calls if fact.at > moment]
+            self.live(moment)
+        self.record(calls, self.world.at(self.world.number(day), 86_399))
         self.record_conversions(day)
 
-    def moments(self, day: date, since: datetime, *, lived: bool) -> list[datetime]:
-        """Return when to look at the scores: once a day, more often of late, and at the end of each day or now."""
-        number = self.world.number(day)
-        hours = () if not lived else range(1, 24, 2) if day == self.now.date() else (_hour(self.world.seed, number),)
-        end = min(self.world.at(number, 86_399), self.now)
-        return [at for hour in hours if since < (at := self.world.at(number, hour * 3600)) < end] + [end]
+    def calls_of(self, day: date, since: datetime) -> list[Fact]:
+        """Return the calls of one day that may be missing and have happened by now."""
+        return [fact for fact in self.world.facts(day) if since <= fact.at <= self.now]
 
-    def record(self, calls: Sequence[Fact], received_at: datetime) -> None:
+    def moments(self, day: date, since: datetime) -> list[datetime]:
+        """Return when scores are looked at: once on a past day, every few hours of the last one, and now."""
+        number = self.world.number(day)
+        if day != self.now.date():
+            return [max(since, self.world.at(number, _hour(self.world.seed, number) * 3600))]
+        return [at for hour in range(2, 24, 3) if since < (at := self.world.at(number, hour * 3600)) < self.now] + [
+            self.now
+        ]
+
+    def record(self, calls: list[Fact], received_at: datetime) -> None:
         """Store calls in batches."""
-        for start in range(0, len(calls), BATCH):
-            recorded = facts.record(source=self.source, facts=calls[start : start + BATCH], received_at=received_at)
-            self.calls += recorded.accepted
+        batches = (calls[start : start + BATCH] for start in range(0, len(calls), BATCH))
+        store = partial(facts.record, source=self.source, received_at=received_at)
+        self.calls += sum(recorded.accepted for recorded in self.hands.map(lambda batch: store(facts=batch), batches))
 
     def record_conversions(self, day: date) -> None:
         """Store what was paid on the day, up to now."""
@@ -210,10 +246,7 @@ class _Run:
         while self.agenda and self.agenda[0][0] <= moment:
             at, _, lead, deed = heapq.heappop(self.agenda)
             self.do(lead, deed, at)
-        for shard in range(SHARDS):
-            scores.sweep(shard=shard, as_of=moment.date(), at=moment)
-            while scores.rescore_touched(shard=shard, as_of=moment.date(), at=moment).accounts:
-                pass
+        list(self.hands.map(lambda shard: _rescore(shard, moment), range(SHARDS)))
         while (considered := leads.open_crossed(at=moment)) is not None:
             lead = considered.lead
             if lead is not None and lead.opened_at == moment:
@@ -266,6 +299,13 @@ class _Run:
                     leads.reassign(lead=lead, to=_colleague(lead), by=manager, at=at, note=deed.reason)
         except leads.LeadError:
             return
+
+
+def _rescore(shard: int, moment: datetime) -> None:
+    """Score all of a shard as of a moment."""
+    scores.sweep(shard=shard, as_of=moment.date(), at=moment)
+    while scores.rescore_touched(shard=shard, as_of=moment.date(), at=moment).accounts:
+        pass
 
 
 def _colleague(lead: Lead) -> AE | None:
