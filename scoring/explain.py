@@ -8,12 +8,13 @@ from typing import Any
 from scoring.language import ANY_SIGNAL, Document, Signal
 
 Plain = Mapping[str, Any]
+Reason = tuple[str, str]  # what was done, and over which days: "invited 4 teammates", " in 6 days"
 
 LONGEST = 160  # characters of a why-now sentence
 MOST_REASONS = 3
 MOST_FACTS = 3
 SIGNS = {"at_least": "≥", "at_most": "≤", "more_than": ">", "less_than": "<", "equals": "="}
-TESTS = {"in": "is one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
+TESTS = {"in": "one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
 # Past tenses that do not end in -ed; a signal or a rule that starts or ends with one is told as a deed.
 IRREGULAR = frozenset(
     {"began", "bought", "built", "came", "got", "hit", "left", "made", "met", "paid", "ran", "read", "saw"}
@@ -68,11 +69,12 @@ class Way:
 def why_now(ledger: Plain, *, as_of: date, signals: Mapping[str, Signal] | None = None) -> str:
     """Return in one sentence, at most LONGEST characters, what qualifies the account: deeds; then facts of fit.
 
+    Days are told as seen from `as_of`, which may be later than the day of the ledger.
     With the document's signals, a deed is told by the name of its event, which says more than that of its signal.
     """
     met = [line for line in ledger["lines"] if line["met"] and line["kind"] != "floor"]
     if barred := [line["name"] for line in met if line["kind"] == "disqualify"]:
-        return _fitting([f"Disqualified: {barred[0]}"], [])
+        return _fitting([(f"Disqualified: {barred[0]}", "")], [])
     raised = [line for line in met if line["kind"] == "qualify"]
     deeds = raised + _weightiest(met, "usage")
     facts = [fact for line in _weightiest(met, "fit") for fact in _facts(line, as_of)]
@@ -129,16 +131,24 @@ def ways_up(ledger: Plain, *, document: Document, as_of: date) -> list[Way]:
     return [way for _, way in sorted(ways, key=lambda pair: (pair[0], -pair[1].worth))]
 
 
-def _fitting(reasons: list[str], facts: list[str]) -> str:
+def _fitting(reasons: list[Reason], facts: list[str]) -> str:
     """Join reasons and facts; what makes the sentence too long is left out from the end, facts first."""
     while True:
-        deeds = listed(reasons)
+        deeds = _told_together(reasons)
         sentence = "; ".join(part for part in (deeds, ", ".join(facts)) if part) or "No rule is met"
         if len(sentence) <= LONGEST or (len(reasons) <= 1 and not facts):
             break
         (facts or reasons).pop()
     sentence = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 1].rstrip() + "…"
     return sentence[0].upper() + sentence[1:]
+
+
+def _told_together(reasons: Sequence[Reason]) -> str:
+    """Join reasons; the days that all of them share are said once, at the end."""
+    spans = {span for _, span in reasons}
+    if len(spans) == 1:
+        return listed([what for what, _ in reasons]) + spans.pop()
+    return listed([what + span for what, span in reasons])
 
 
 def _weightiest(met: Iterable[Plain], score: str) -> list[Plain]:
@@ -158,17 +168,23 @@ def _room(ledger: Plain, document: Document) -> dict[str, int]:
 # ---- one rule in words
 
 
-def _reason(line: Plain, as_of: date, signals: Mapping[str, Signal]) -> str:
-    told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None and _holds(c, as_of)]
-    deeds = [c for c in told if c["measure"] not in ("trait", "age", "outcome")]
+def _reason(line: Plain, as_of: date, signals: Mapping[str, Signal]) -> Reason:
+    deeds = [c for c in _spoken_for(line, as_of) if c["measure"] not in ("trait", "age", "outcome")]
     if not deeds or line["kind"] == "qualify":
-        return _small(line["name"])
+        return _small(line["name"]), _span(deeds[0], as_of) if deeds else ""
     first = deeds[0]
     named = _deed(line["name"].lower().split()) if len(deeds) == 1 and not _has_digit(line["name"]) else None
     phrase = _phrase(first, named or _deed_of(first["of"], signals.get(first["of"])))
     if phrase is None:
-        return f"{_small(line['name'])} ({_quantity(first)}{_span(first, as_of)})"
-    return phrase + _span(first, as_of)
+        return f"{_small(line['name'])} ({_quantity(first)}{_span(first, as_of)})", ""
+    return phrase, _span(first, as_of)
+
+
+def _spoken_for(line: Plain, as_of: date) -> list[Plain]:
+    """Return the conditions of a met rule that are worth telling: what was seen, and makes it met."""
+    told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None]
+    # The rule was met on the day of the ledger, which may be long past: a number of days may not tell any more.
+    return [c for c in told if c["measure"] in ("age", "since_last") or _holds(c, as_of)]
 
 
 def _deed_of(name: str, signal: Signal | None) -> tuple[str, str] | None:
@@ -193,7 +209,7 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
     """Return the observation as a deed; None where neither the rule nor its signal is named like one."""
     measure, observed = condition["measure"], condition["observed"]
     if measure == "ratio":
-        return _share_reached(condition)
+        return f"reached {_share_of_limit(condition)}"
     if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
     if deed is None:
@@ -229,17 +245,14 @@ def _activity(measure: str, observed: Any) -> str | None:
     return None
 
 
-def _share_reached(condition: Plain) -> str:
-    share = _percent(condition["observed"])
+def _share_of_limit(condition: Plain) -> str:
     thing = " ".join(word for word in tokens(condition["of"]) if word not in ABOUT_LIMITS and word not in BYTES)
-    limit = f"the {thing} limit" if thing else "the limit"
-    return f"reached {share} of {limit}"
+    return f"{_percent(condition['observed'])} of the {thing} limit".replace("  ", " ")
 
 
 def _facts(line: Plain, as_of: date) -> list[str]:
     """Return what a met rule of fit says of the account."""
-    told = [c for c in line["conditions"] if not c["negated"] and c["observed"] is not None and _holds(c, as_of)]
-    facts = [_fact(c, as_of) for c in told if c["measure"] in ("trait", "age")]
+    facts = [_fact(c, as_of) for c in _spoken_for(line, as_of) if c["measure"] in ("trait", "age")]
     return facts or [_small(line["name"])]
 
 
@@ -297,7 +310,8 @@ def _asked(condition: Plain) -> str:
 def _asked_plainly(condition: Plain) -> str:
     measure = condition["measure"]
     if "every" in condition:
-        return f"for each {number(condition['every'])}{_unit(measure)}{_window(condition)}"
+        each = "each" if condition["every"] == 1 else f"for each {number(condition['every'])}"
+        return f"{each}{_unit(measure)}{_window(condition)}"
     match measure:
         case "ever" | "outcome":
             return "at least once"
@@ -318,7 +332,7 @@ def _test(condition: Plain) -> str:
         return "is known" if condition["threshold"][0] else "is not known"
     if test == "between":
         return f"{operands[0]} to {operands[1]}"
-    shown = ", ".join(operands[:6]) + (f" and {len(operands) - 6} more" if len(operands) > 6 else "")
+    shown = ", ".join(operands[:8]) + (f" and {len(operands) - 8} more" if len(operands) > 8 else "")
     return f"{SIGNS.get(test) if test != 'equals' and test in SIGNS else TESTS[test]} {shown}"
 
 
@@ -328,6 +342,10 @@ def _missing(condition: Plain, as_of: date) -> str:
     if measure == "trait":
         known = "not known" if value is None else value_words(value, condition["of"])
         return f"{spoken(condition['of'])}: {known}, asked is {_test(condition)}"
+    if measure == "ratio" and value and not condition["negated"]:
+        return (
+            f"{_share_of_limit(condition)}, asked is {SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
+        )
     counts = measure in ("count", "users", "days", "sum") and not condition["negated"]
     if counts and condition.get("comparator", "at_least") == "at_least":
         lacking = condition.get("threshold", condition.get("every")) - (value or 0)

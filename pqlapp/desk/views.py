@@ -22,7 +22,7 @@ from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
 from pqlapp.desk.ledger import Ledger, laid_out
 from pqlapp.desk.sparkline import Sparkline
 from routing import leads, queue
-from routing.models import AE, Lead, State
+from routing.models import AE, Lead, LeadMove, State
 from scoring import engine, explain, scores
 from scoring.language import Document, signals_of
 from scoring.models import Account, Score, shard_of
@@ -36,6 +36,8 @@ TAB_WORDS = {
     queue.Tab.SNOOZED: "Snoozed",
     queue.Tab.CLOSED: "Closed",
 }
+
+MOVE_WORDS = {"open": "opened"} | {verb: move.done for verb, move in leads.MOVES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _rows(found: list[queue.Row], now: datetime) -> list[Row]:
 def _why(lead: Lead, score: Score | None, now: datetime) -> str:
     """Say why now; of a lead that is closed, or has no score any more, why then."""
     if score is None or not lead.is_open:
-        return _told(lead.opening, lead.version_id, lead.opened_at.date())
+        return _told(lead.opening, lead.version_id, now.date())
     return _told(score.ledger, score.version_id, now.date())
 
 
@@ -179,10 +181,10 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "why": _why(lead, score, now),
             "activity": reads.activity([lead.account_id], as_of=now.date())(lead.account_id),
             "age": now - lead.opened_at,
-            "ledger": laid_out(ledger, as_of=score.as_of if score else lead.opened_at.date()),
-            "opening": _opening(lead, score),
+            "ledger": laid_out(ledger, as_of=now.date()),
+            "opening": _opening(lead, score, now),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
-            "moves": lead.moves.select_related("by", "ae__user").order_by("-id"),
+            "moves": [(move, MOVE_WORDS.get(move.verb, move.verb)) for move in _moves(lead)],
             "decisions": lead.assignments.select_related("ae__user", "pool").order_by("-id"),
             "can": _can(lead, viewer),
             "aes": _aes() if viewer.is_manager else [],
@@ -200,16 +202,20 @@ def _lead(viewer: Viewer, pk: int) -> Lead:
     return get_object_or_404(visible.select_related("account", "rule_set", "version", "pool", "ae__user"), pk=pk)
 
 
+def _moves(lead: Lead) -> QuerySet[LeadMove]:
+    return lead.moves.select_related("by").order_by("-id")
+
+
 def _can(lead: Lead, viewer: Viewer) -> frozenset[str]:
     allowed = frozenset(leads.allowed(lead=lead))
     return allowed if viewer.is_manager else allowed - {"reassign", "unassign"}
 
 
-def _opening(lead: Lead, score: Score | None) -> Ledger | None:
+def _opening(lead: Lead, score: Score | None, now: datetime) -> Ledger | None:
     """The ledger of the day the lead opened, if the page shows another one."""
     if score is None or score.ledger == lead.opening:
         return None
-    return laid_out(lead.opening, as_of=lead.opened_at.date())
+    return laid_out(lead.opening, as_of=now.date())
 
 
 def _at_opening(lead: Lead) -> list[int]:
@@ -347,9 +353,9 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "name": reads.name_of(account),
             "scores": found,
             "chosen": chosen,
-            "why": _told(chosen.ledger, chosen.version_id, chosen.as_of) if chosen else "",
+            "why": _told(chosen.ledger, chosen.version_id, now.date()) if chosen else "",
             "activity": reads.activity([pk], as_of=now.date())(pk),
-            "ledger": laid_out(chosen.ledger, as_of=chosen.as_of) if chosen else None,
+            "ledger": laid_out(chosen.ledger, as_of=now.date()) if chosen else None,
             "history": reads.history(pk, rule_set=chosen.rule_set_id) if chosen else [],
             "traits": reads.traits(pk),
             "leads": its_leads,
