@@ -41,7 +41,7 @@ def ring(*, shards: Iterable[int]) -> None:
                 pipe.set(MARK.format(shard), 1, nx=True, ex=MARK_LIVES)
             for shard, fresh in zip(wanted, pipe.execute(), strict=True):
                 if fresh:
-                    answer.apply_async(args=[shard], retry=False)
+                    answer.apply_async(args=(shard,), retry=False)
     except (redis.RedisError, OperationalError, OSError) as error:
         _quiet_until = time.monotonic() + SILENCE
         log.warning("bell_not_rung", reason=str(error))
@@ -50,7 +50,7 @@ def ring(*, shards: Iterable[int]) -> None:
 def ring_for_job(*, job: Job) -> None:
     """Wake a worker for a job. Never raises."""
     try:
-        carry_on.apply_async(args=[job.pk], retry=False)
+        carry_on.apply_async(args=(job.pk,), retry=False)
     except (redis.RedisError, OperationalError, OSError) as error:
         log.warning("bell_not_rung", job=job.pk, reason=str(error))
 
@@ -71,7 +71,7 @@ def _forget(mark: str) -> None:
         log.warning("bell_mark_kept", reason=str(error))
 
 
-@shared_task(name="pqlapp.bell.answer")  # type: ignore[misc]
+@shared_task(name="pqlapp.bell.answer")
 def answer(shard: int) -> None:
     """Rescore the shard's touched accounts and open the leads that follow, until nothing waits."""
     # Before the claim: what is touched from now on may come after it, and needs a ring of its own.
@@ -88,7 +88,7 @@ def answer(shard: int) -> None:
             return
 
 
-@shared_task(name="pqlapp.bell.tick")  # type: ignore[misc]
+@shared_task(name="pqlapp.bell.tick")
 def tick() -> None:
     """The beat: look for all work that waits, whoever forgot to ring for it."""
     try:
@@ -103,7 +103,7 @@ def tick() -> None:
     scoring_tasks.prepare_partitions()
 
 
-@shared_task(name="pqlapp.bell.carry_on")  # type: ignore[misc]
+@shared_task(name="pqlapp.bell.carry_on")
 def carry_on(job_id: int) -> None:
     """Carry a job on to its end; its lease keeps two workers from doing so at once."""
     job = Job.objects.filter(pk=job_id).first()

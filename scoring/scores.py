@@ -342,7 +342,7 @@ class Replayed:
 
 
 def replay(
-    *, document: language.Document, days: Sequence[date], on_day: Callable[[date], None] | None = None
+    *, document: language.Document, days: Sequence[date], on_day: Callable[[date], object] | None = None
 ) -> list[Replayed]:
     """Judge every account on each of the days, oldest first, and return what was first said of each. Writes nothing.
 

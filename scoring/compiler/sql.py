@@ -440,8 +440,8 @@ class _Writer:
         for i, tier in self.qualified():
             lifts.setdefault(tier, []).append(f"r{i}")
         held = []
-        for k, tier in enumerate(self.plan.document.tiers):
-            line = f"(usage >= {tier.hold.usage} AND fit >= {tier.hold.fit})"
+        for k, held_tier in enumerate(self.plan.document.tiers):
+            line = f"(usage >= {held_tier.hold.usage} AND fit >= {held_tier.hold.fit})"
             held.append(f"CASE WHEN {' OR '.join([line, *lifts.get(k, [])])} THEN {k} END")
         return f"array_remove(ARRAY[{', '.join(held)}]::int[], NULL)"
 

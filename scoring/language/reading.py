@@ -1,5 +1,6 @@
 """YAML text to plain data with the line of every value, refusing what a rule document has no use for."""
 
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import cast
@@ -54,7 +55,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", yaml.resolver.re.compile(pattern), list(first))
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
 
 
 _resolve("bool", r"^(?:true|false)$", "tf")
