@@ -200,6 +200,11 @@ class TestImportEvents:
         newest = Event.objects.order_by("at").last()
         assert newest is not None and newest.at == second + timedelta(days=2)
 
+    def test_warns_when_a_rebased_source_gets_calls_that_are_not(self, run, tmp_path, capsys):
+        run(line(1), rebase=True)
+        call_command("import_events", str(tmp_path / "calls.jsonl"), source="hedgebox")
+        assert "these are not moved" in capsys.readouterr().err
+
     def test_rebase_moves_sign_up_dates_along(self, run):
         identify = {"type": "identify", "traits": {"created_at": "2026-04-30T12:00:00Z"}}
         run(line(1), line(2, **identify), rebase=True)

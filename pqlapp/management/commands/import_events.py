@@ -52,8 +52,12 @@ class Command(BaseCommand):
         try:
             with _opened(file, rewindable=rebase) as raw:
                 sender = facts.create_source(slug=source, at=timezone.now())
+                if sender.rebase_days and not rebase:
+                    self.stderr.write(f"{source} has calls moved by {sender.rebase_days} days; these are not moved")
                 reader = lines.Reader(days=self._days(sender, raw) if rebase else 0)
                 self._import(raw, sender, reader)
+        except KeyboardInterrupt as error:
+            raise CommandError("stopped; run the same command again to go on") from error
         except UNREADABLE as error:
             raise CommandError(f"cannot read {file}: {error}") from error
         except door.DATABASE_AWAY as error:
