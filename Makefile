@@ -31,7 +31,7 @@ up: $(RUNTIME) ## Start everything empty, for data of your own
 	@$(RUN) manage.py serve
 
 test: $(TOOLS) ## Run the tests on a PostgreSQL and a Redis of their own (ARGS="-k lead")
-	@$(RUN) -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 check: $(TOOLS) ## Lint, types, missing migrations, settings of a deployment
 	@$(RUN) -m ruff check .

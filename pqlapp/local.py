@@ -28,6 +28,9 @@ WITHOUT_SERVERS = {
 }
 
 
+held: "Servers | None" = None  # what for_command has started or found for this process
+
+
 def data_dir() -> Path:
     """Return DATA_DIR, by default `.data` beside manage.py; a relative one is meant from there too."""
     return BASE_DIR / (os.environ.get("DATA_DIR") or ".data")
@@ -57,12 +60,17 @@ def recorded(directory: Path) -> dict[str, str]:
 
 @contextmanager
 def for_command(argv: Sequence[str]) -> Iterator[None]:
-    """Put the servers' addresses into the environment of a management command that needs them."""
+    """Put the servers' addresses into the environment of a management command that needs them.
+
+    The command finds the servers themselves in `held`; to it and to its children the addresses look given.
+    """
+    global held
     signal.signal(signal.SIGTERM, _leave)  # so that a terminated command puts away what it started
     with ExitStack() as stack:
         if _needs_servers(argv) and len(given()) < 2:
             try:
-                os.environ.update(stack.enter_context(use(data_dir())).urls())
+                held = stack.enter_context(use(data_dir()))
+                os.environ.update(held.urls())
             except (ServerFailed, PermissionError) as error:
                 sys.exit(f"{error}")
         yield

@@ -6,6 +6,7 @@ Used before Django's settings exist, so it imports no Django.
 import ctypes
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -25,6 +26,9 @@ ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 SERVER_ENV = {"PATH": ADMIN_PATH, "LC_ALL": "C", "TZ": "UTC"}
 LOG_LIMIT = 10_000_000  # bytes; a longer log starts anew
 QUIET_END = 30.0  # seconds a process may take to end before it is killed
+# Below the ports that systems give to outgoing connections: a client that keeps knocking at a dead server's port there
+# may be given that very port and keep the server from coming back to it.
+PORTS = range(15_000, 32_000)
 PR_SET_PDEATHSIG = 1
 
 
@@ -163,14 +167,14 @@ def wait_until(true: Callable[[], bool], *, within: float) -> bool:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """Return the wanted port if it is free on 127.0.0.1, else any free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted or 0))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return the wanted port if it is free on 127.0.0.1, else any free one that no outgoing connection may take."""
+    tries = [wanted] if wanted else []
+    for port in tries + random.sample(PORTS, 50):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServerFailed("There is no free port on 127.0.0.1.")
 
 
 def tail(log: Path) -> str:

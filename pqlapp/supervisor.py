@@ -58,12 +58,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 def end_leftovers(mark: str) -> None:
     """End what a killed tree of this data directory left: it has been asked to stop by the kernel, so wait a little."""
-    wait_until(lambda: not any(_marked(mark)), within=3)
-    for process in _marked(mark):
+    wait_until(lambda: not any(marked(mark)), within=3)
+    for process in marked(mark):
         end(process, how=signal.SIGKILL)
 
 
-def _marked(mark: str) -> Iterator[psutil.Process]:
+def marked(mark: str) -> Iterator[psutil.Process]:
+    """Every live process of the tree that carries this mark."""
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
@@ -76,7 +77,7 @@ class Child:
     def __init__(self, name: str, *command: str, fds: tuple[int, ...] = ()) -> None:
         self.name, self.command, self.fds = name, (sys.executable, "-m", *command), fds
         self.process: subprocess.Popen[bytes] | None = None
-        self.wait, self.started, self.due = FIRST_WAIT, 0.0, 0.0
+        self.wait, self.started, self.due = FIRST_WAIT / 2, 0.0, 0.0
 
     def start(self, environment: dict[str, str]) -> None:
         """Start it in a session of its own, to stop with us even if we are killed."""
@@ -122,7 +123,7 @@ class Child:
 class Tree:
     """The children, the servers, and the loop that looks after both."""
 
-    def __init__(self, children: list[Child], *, servers: Servers, say: Callable[[str], None]) -> None:
+    def __init__(self, children: list[Child], *, servers: Servers | None, say: Callable[[str], None]) -> None:
         self._children, self._servers, self._say = children, servers, say
         self._stop, self._hurry = threading.Event(), threading.Event()
 
@@ -151,7 +152,7 @@ class Tree:
 
     def _mend_servers(self, environment: dict[str, str]) -> None:
         """Bring a dead server back. It keeps its port unless somebody took that; then the children start anew."""
-        if self._servers.alive():
+        if self._servers is None or self._servers.alive():
             return
         self._say("A server has died; it is started again.")
         try:

@@ -12,7 +12,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 from pqlapp import local, supervisor
-from pqlapp.processes import ServerFailed
 from pqlapp.supervisor import Child, Tree
 
 
@@ -34,15 +33,11 @@ class Command(BaseCommand):
         directory.mkdir(parents=True, exist_ok=True)
         address = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/"  # noqa: S104
         try:
-            with (
-                supervisor.only_one(directory, address=address),
-                supervisor.listen(host, port) as listener,
-                local.use(directory) as servers,
-            ):
+            with supervisor.only_one(directory, address=address), supervisor.listen(host, port) as listener:
                 supervisor.end_leftovers(str(directory))
                 self._prepare(demo=demo)
-                self._run(listener, servers, address=address, demo=demo)
-        except (supervisor.Refused, ServerFailed) as error:
+                self._run(listener, address=address, demo=demo)
+        except supervisor.Refused as error:
             raise CommandError(f"{error}") from error
         except DatabaseError as error:
             raise CommandError(f"The database does not do what is asked: {error}") from error
@@ -54,12 +49,11 @@ class Command(BaseCommand):
             call_command("load_demo")
         connections.close_all()
 
-    def _run(self, listener: socket.socket, servers: local.Servers, *, address: str, demo: bool) -> None:
+    def _run(self, listener: socket.socket, *, address: str, demo: bool) -> None:
         port = listener.getsockname()[1]
         fd = listener.fileno()
         environment = {
             **os.environ,
-            **servers.urls(),
             "BIND": f"fd://{fd}",
             "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first run as root is a container
             supervisor.MARK: str(settings.DATA_DIR),
@@ -69,7 +63,7 @@ class Command(BaseCommand):
             Child("worker", "celery", "--app", "pqlapp.celery", "--quiet", "worker", *QUIET_WORKER),
             Child("beat", "celery", "--app", "pqlapp.celery", "--quiet", "beat", "--pidfile="),
         ]
-        tree = Tree(children, servers=servers, say=self.stderr.write)
+        tree = Tree(children, servers=local.held, say=self.stderr.write)
         tree.run(
             environment,
             ready=lambda: supervisor.answers("127.0.0.1", port),

@@ -1,0 +1,194 @@
+"""The process tree of a first run, as a person starts it, and what becomes of it when parts are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from pqlapp import local, supervisor
+from pqlapp.processes import free_port, lives, wait_until
+from pqlapp.supervisor import Child
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE = 120.0  # seconds; a start takes five on an idle machine, and this one may be busy
+Until = Callable[..., None]
+
+pytestmark = pytest.mark.xdist_group("tree")  # the tests of a module share one tree, so they share one worker
+
+
+class Serving:
+    """`manage.py serve` as a process of its own."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory, self.port = directory, port
+        handle, log = tempfile.mkstemp(dir=directory.parent, suffix=".log")
+        os.close(handle)
+        self.log = Path(log)
+        environment = {"DATA_DIR": str(directory), "PORT": str(port), "WORKERS": "1", "WEB_WORKERS": "1"}
+        with self.log.open("w") as out:
+            command = [sys.executable, str(REPOSITORY / "manage.py"), "serve"]
+            self.process = subprocess.Popen(command, cwd="/", env=environment, stdout=out, stderr=out)
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.output()
+        return "PQL runs at" in self.output()
+
+    def child(self, name: str) -> psutil.Process | None:
+        """Return the living master process of web, worker or beat."""
+        word = {"web": "gunicorn", "worker": "worker", "beat": "beat"}[name]
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if word in child.cmdline():  # a dead one has none
+                    return child
+        return None
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def family(self) -> list[psutil.Process]:
+        return list(supervisor.marked(str(self.directory)))
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_given() -> Iterator[None]:
+    """This process knows of no servers, so that it can read the addresses of the tree's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        patch.delenv("REDIS_URL", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    """A data directory for the whole module."""
+    with tempfile.TemporaryDirectory(prefix="pql-tree-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o755)
+        yield Path(made) / "data"
+
+
+@pytest.fixture(scope="module")
+def serving(directory: Path) -> Iterator[Serving]:
+    """A tree that runs; it ends with the module, unless a test has ended it."""
+    tree = Serving(directory, free_port())
+    assert wait_until(tree.is_up, within=PATIENCE), tree.output()
+    yield tree
+    if tree.process.poll() is None:
+        tree.end()
+
+
+class TestServe:
+    def test_runs_web_worker_and_beat(self, serving: Serving) -> None:
+        assert serving.answers()
+        assert all(serving.child(name) for name in ("web", "worker", "beat"))
+        assert f"http://localhost:{serving.port}/" in serving.output()
+        assert "manage.py setup" in serving.output()
+
+    def test_a_second_one_names_the_address_of_the_first(self, serving: Serving) -> None:
+        second = Serving(serving.directory, free_port())
+        assert second.process.wait(PATIENCE) == 1
+        assert f"running already, at http://localhost:{serving.port}/" in second.output()
+        assert serving.answers()
+
+    def test_a_taken_port_is_named(self, serving: Serving, directory: Path) -> None:
+        other = Serving(directory.with_name("other"), serving.port)
+        assert other.process.wait(PATIENCE) == 1
+        assert f"127.0.0.1:{serving.port}" in other.output()
+        assert "PORT=" in other.output()
+
+    @pytest.mark.parametrize("name", ["web", "worker", "beat"])
+    def test_a_killed_child_is_started_again(self, serving: Serving, name: str, until: Until) -> None:
+        victim = serving.child(name)
+        assert victim
+        orphans = victim.children(recursive=True)
+        victim.kill()
+        until(lambda: serving.child(name) not in (None, victim), within=PATIENCE, what=f"a new {name}")
+        until(lambda: not any(lives(orphan) for orphan in orphans), what="the end of what it left")
+        until(serving.answers, within=PATIENCE, what="an answer")
+
+    def test_killed_servers_are_started_again_where_they_were(self, serving: Serving, until: Until) -> None:
+        urls = local.recorded(serving.directory)
+        killed = _servers_of(serving.directory)
+        for process in killed:
+            process.kill()
+        until(lambda: not any(lives(process) for process in killed), what="their death")
+        until(lambda: _both_answer(local.recorded(serving.directory)), within=PATIENCE, what="their return")
+        assert local.recorded(serving.directory) == urls
+
+    def test_after_a_kill_of_the_tree_the_next_start_finds_no_leftovers(self, serving: Serving, until: Until) -> None:
+        left = serving.family()
+        assert len(left) >= 3
+        serving.process.kill()
+        serving.process.wait()
+        second = Serving(serving.directory, serving.port)
+        until(second.is_up, within=PATIENCE, what="the second start")
+        assert not any(lives(process) for process in left)
+        assert second.answers()
+        family = second.family()
+        assert second.end() == 0
+        assert "Stopped." in second.output()
+        assert not any(lives(process) for process in family)
+        assert not _servers_of(serving.directory)
+
+
+def _servers_of(directory: Path) -> list[psutil.Process]:
+    inside = f"{directory}/"
+    servers = psutil.process_iter(["name", "cwd"])
+    return [found for found in servers if str(found.info["cwd"] or "").startswith(inside) and lives(found)]
+
+
+def _both_answer(urls: dict[str, str]) -> bool:
+    try:
+        with redis.Redis.from_url(urls["REDIS_URL"]) as client, psycopg.connect(urls["DATABASE_URL"]):
+            return bool(client.ping())
+    except (redis.RedisError, psycopg.OperationalError):
+        return False
+
+
+class TestChild:
+    def test_waits_longer_each_time_it_dies_at_once(self, until: Until) -> None:
+        child = Child("broken", "no_such_module")
+        waits = []
+        for _ in range(7):
+            child.start(dict(os.environ))
+            until(child.gone, what="its death")
+            assert child.bury() == 1
+            waits.append(child.wait)
+        assert waits == [0.5, 1, 2, 4, 8, 15, 15]
+        assert child.due - time.monotonic() > 14
+
+    def test_is_forgiven_once_it_has_lived(self, until: Until) -> None:
+        child = Child("broken", "no_such_module")
+        child.wait = 8
+        child.start(dict(os.environ))
+        child.started -= supervisor.SETTLED
+        until(child.gone, what="its death")
+        child.bury()
+        assert child.wait == supervisor.FIRST_WAIT
+
+
+class TestListen:
+    def test_refuses_in_words(self) -> None:
+        with pytest.raises(supervisor.Refused, match="127.0.0.1:70000"):
+            supervisor.listen("127.0.0.1", 70000)
