@@ -87,14 +87,11 @@ def plausible_email(value: object) -> str | None:
     return email if plausible and len(email) <= EMAIL_LENGTH and len(domain) <= DOMAIN_LENGTH else None
 
 
-def look_up(c: Cursor, calls: Iterable[Call]) -> Directory:
+def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
     """Return what is stored about the calls' ids, groups, memberships and addresses."""
-    ids, groups = set[str](), set[str]()
-    joining, writing = set[str](), set[str]()
+    ids, joining, writing = set[str](), set[str](), set[str]()
     for call in calls:
         ids.update(call.ids)
-        if call.group:
-            groups.add(call.group)
         if call.joins:
             joining.add(call.ids[0])
         if call.email:
@@ -103,8 +100,7 @@ def look_up(c: Cursor, calls: Iterable[Call]) -> Directory:
     if ids:
         rows = c.execute(_IDENTITIES, {"values": sorted(ids)})
         directory.identities = {value: Known(*row) for value, *row in rows}
-    if groups:
-        directory.groups = dict(c.execute(_GROUPS, {"groups": sorted(groups)}).fetchall())
+    directory.groups = groups(c, calls)
     if joining:
         rows = c.execute(_JOINED, {"values": sorted(joining)})
         directory.joined = {(value, group): (at, message) for value, group, at, message in rows}
@@ -112,6 +108,12 @@ def look_up(c: Cursor, calls: Iterable[Call]) -> Directory:
         rows = c.execute(_EMAILS, {"values": sorted(writing)})
         directory.emails = {(value, email): (at, message) for value, email, at, message in rows}
     return directory
+
+
+def groups(c: Cursor, calls: Iterable[Call]) -> dict[str, int]:
+    """Return the ids of the accounts that the calls name, as far as they exist."""
+    names = sorted({call.group for call in calls if call.group})
+    return dict(c.execute(_GROUPS, {"groups": names}).fetchall()) if names else {}
 
 
 _IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)b::text[])"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from scoring import engine, facts, language, tiles
+from scoring.facts import partitions
 from scoring.models import Account, Exclusion, Outcome
 from tests.scoring.oracle import Call, History, Key
 
@@ -23,7 +24,7 @@ def undone() -> Iterator[None]:
             yield
         finally:
             c.execute("ROLLBACK TO SAVEPOINT example")
-            facts._made.clear()
+            partitions.forget()
 
 
 def load(history: History, *, batches: Sequence[Sequence[Call]] | None = None) -> None:

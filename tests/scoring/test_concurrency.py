@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from threading import Barrier, Event, current_thread
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
-from scoring import facts, handoffs, identity, tiles
-from scoring.facts import Fact, Recorded
+from scoring import handoffs, identity, tiles
+from scoring.facts import Fact, Recorded, partitions
 from scoring.models import SHARDS, Account, Identity, Lane, ProductUser, Touched
 from tests.scoring.world import (
     ANYTHING,
@@ -60,7 +61,8 @@ class Meeting:
     def hold(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> tuple[Event, Event]:
         """Hold the first thread that calls the function: (it is there, let it go on)."""
         there, go_on = Event(), Event()
-        real, held = getattr(module, name), []
+        real = getattr(module, name)
+        held: list[object] = []
 
         def function(*args: Any, **kwargs: Any) -> Any:
             if not held:
@@ -100,7 +102,7 @@ def at_once(meeting: Meeting, *works: Callable[[], Any]) -> list[Any]:
         barrier.wait(PATIENCE)
         return work()
 
-    futures = [meeting.start(lambda work=work: one(work)) for work in works]  # type: ignore[misc]
+    futures = [meeting.start(partial(one, work)) for work in works]
     return [future.result(6 * PATIENCE) for future in futures]
 
 
@@ -164,7 +166,7 @@ class TestMerge:
             pairs = list(zip(devices, devices[1:] + devices[:1], strict=True))
             at_once(
                 meeting,
-                *(lambda pair=pair: send(identify(pair[0], device=pair[1])) for pair in pairs),  # type: ignore[misc]
+                *(lambda pair=pair: send(identify(pair[0], device=pair[1])) for pair in pairs),
             )
             assert frozenset(devices) in people()
         assert len(people()) == 10
@@ -210,7 +212,7 @@ class TestManyWriters:
         lots = [batches[n::4] for n in range(4)]
         recorded = at_once(
             meeting,
-            *(lambda lot=lot: [send(*batch) for batch in lot] for lot in lots),  # type: ignore[misc]
+            *(lambda lot=lot: [send(*batch) for batch in lot] for lot in lots),
             _activate_and_backfill,
         )
         accepted = sum(one.accepted for lot in recorded[:4] for one in lot)
@@ -221,7 +223,7 @@ class TestManyWriters:
         assert _where_it_counted() == _alone(calls)
 
     def test_find_room_for_the_same_new_weeks(self, meeting: Meeting) -> None:
-        facts._made.clear()
+        partitions.forget()
         weeks = [timedelta(weeks=week) for week in range(300, 330)]
         recorded = at_once(
             meeting,
@@ -236,7 +238,7 @@ def _history(dice: random.Random, size: int) -> list[Fact]:
     def one(n: int) -> Fact:
         who, device = f"user {dice.randrange(12)}", f"device {dice.randrange(40)}"
         at = NOW - timedelta(hours=dice.randrange(2000))
-        common = {"message_id": f"c{n}", "at": at}
+        common: dict[str, Any] = {"message_id": f"c{n}", "at": at}
         roll = dice.random()
         if roll < 0.04:
             return identify(who, device=device, email=f"x@company{dice.randrange(4)}.example", **common)
@@ -283,7 +285,7 @@ class TestClaims:
         def claim() -> int:
             taken = 0
             for n in range(200):
-                with facts.transaction.atomic():
+                with transaction.atomic():
                     taken += sum(len(t.causes) for t in handoffs.claim_touched(shard=n % SHARDS, limit=3))
             return taken
 

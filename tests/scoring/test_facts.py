@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scoring import facts, identity, language, tiles
 from scoring.models import Account, Exclusion, Key, Outcome, Signal, Tile, Touched
+from scoring.models.raw import cursor
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import undone
 from tests.scoring.world import (
@@ -244,7 +245,7 @@ def by_value() -> dict[str, Any]:
 
 
 def identity_user(value: str) -> int:
-    return facts.identity.look_up(facts.cursor(), [_call_of(value)]).identities[value].user
+    return identity.look_up(cursor(), [_call_of(value)]).identities[value].user
 
 
 def _call_of(value: str) -> identity.Call:

@@ -1,28 +1,25 @@
-"""Facts: what senders say happened. Each is recorded once, whatever is repeated, reordered or split."""
+"""Record a batch of calls: who is who, then what happened. Each call counts once, whatever is repeated or reordered."""
 
 import hashlib
-import hmac
 import json
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
 import psycopg
-from django.contrib.auth.models import User
 from django.db import OperationalError, transaction
-from django.db.models import Case, IntegerField, Value, When
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
+from scoring.facts import partitions
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
-from scoring.models import Account, Exclusion, Key, Lane, Outcome, Precedence, Source
+from scoring.models import Lane, Precedence, Source
 from scoring.models.raw import cursor
 
 Cursor = psycopg.Cursor[Any]
@@ -31,8 +28,6 @@ T = TypeVar("T")
 
 MANY = 100  # rows from which COPY is faster than arrays
 ATTEMPTS = 20  # of a transaction that meets another one: a deadlock, or a merge of the same users
-PARTITIONS = 3  # the lock under which partitions are made; see tiles.LOCKS
-MOST_PARTITIONS = 50  # made in one transaction: each is a lock
 
 
 class NamesNobody(ValueError):
@@ -122,7 +117,7 @@ def _record(source: Source, items: list[_Item], received_at: datetime, shards: s
         return []
 
     def store() -> list[_Item]:
-        _ensure_partitions(item.fact.at for item in items)
+        partitions.ensure(item.fact.at for item in items)
         with transaction.atomic(durable=True), cursor() as c:
             signals = _open_gate(c)
             if signals is None:
@@ -146,7 +141,7 @@ def _persevere(work: Callable[[], T], at: datetime) -> T:
         except _NoSignal:
             tiles.register(signals=[ANYTHING], at=at)
         except psycopg.errors.CheckViolation:
-            _made.clear()  # a partition that we remembered is gone
+            partitions.forget()  # one that we remembered is gone
         except (psycopg.OperationalError, OperationalError) as error:
             if not _crossed(error):
                 raise
@@ -179,7 +174,7 @@ def _know_everybody(
         news = [item.call for item in items if identity.is_news(item.call, directory)]
         if news:
             shards |= _persevere(lambda: _link(news, received_at), received_at)
-            directory = identity.look_up(c, [item.call for item in items])
+            directory.groups = identity.groups(c, [item.call for item in items])
     return directory, items
 
 
@@ -384,208 +379,3 @@ FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)b::text[]
             %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[])
 AS n(account_id, identity_id, key, value, number, day, at, message_id)
 """
-
-
-# ---- partitions ---------------------------------------------------------------------------------------------
-
-_made: set[date] = set()  # Mondays whose partitions this process has seen
-
-
-def prepare_partitions(*, at: datetime) -> None:
-    """Make the partitions of this week and the next four, so that no batch has to. Commits."""
-    _ensure_partitions(at + timedelta(weeks=n) for n in range(5))
-
-
-def _ensure_partitions(times: Iterable[datetime]) -> None:
-    """Make the missing partitions of the events' table, one for each week (from Monday, UTC) of the times."""
-    days = {at.astimezone(UTC).date() for at in times}
-    missing = sorted({day - timedelta(days=day.weekday()) for day in days} - _made)
-    for start in range(0, len(missing), MOST_PARTITIONS):
-        some = missing[start : start + MOST_PARTITIONS]
-        with transaction.atomic(durable=True), cursor() as c:
-            c.execute(f"SELECT pg_advisory_xact_lock({tiles.LOCKS}, {PARTITIONS})")
-            there = {name for (name,) in c.execute(_PARTITIONS)}
-            for monday in some:
-                if _partition(monday) not in there:
-                    c.execute(_new_partition(monday))
-        _made.update(some)
-
-
-def _partition(monday: date) -> str:
-    return f"scoring_event_{monday:%Y%m%d}" if monday.year > 999 else f"scoring_event_{monday.year:04}{monday:%m%d}"
-
-
-_PARTITIONS = """
-SELECT k.relname::text FROM pg_inherits h JOIN pg_class k ON k.oid = h.inhrelid
-WHERE h.inhparent = 'scoring_event'::regclass
-"""
-
-
-def _new_partition(monday: date) -> str:
-    """The statements that make a partition. Attached, not created in place: that would lock all readers out."""
-    last = date.max - timedelta(days=6)
-    end = f"'{monday + timedelta(days=7)} 00:00:00+00'" if monday <= last else "MAXVALUE"
-    name = _partition(monday)
-    return f"""
-CREATE TABLE {name} (LIKE scoring_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-ALTER TABLE scoring_event ATTACH PARTITION {name} FOR VALUES FROM ('{monday} 00:00:00+00') TO ({end})
-"""
-
-
-# ---- outcomes and exclusions --------------------------------------------------------------------------------
-
-
-def record_outcome(
-    *,
-    account: Account,
-    kind: str,
-    at: datetime,
-    received_at: datetime,
-    message_id: str,
-    source: Source | None = None,
-    amount: Decimal | None = None,
-) -> tuple[Outcome, bool]:
-    """Record a conversion once, touch its account, and return it with whether it was new.
-
-    The same message id is the same outcome, whatever else is said. `amount` has two decimals. May be part of the
-    caller's transaction.
-    """
-    with transaction.atomic():
-        outcome, is_new = Outcome.objects.get_or_create(
-            message_id=message_id,
-            defaults={
-                "account": account,
-                "kind": kind,
-                "at": at,
-                "received_at": received_at,
-                "source": source,
-                "amount": amount,
-            },
-        )
-        if is_new:
-            handoffs.touch(accounts=[account.pk], cause="outcome", lane=Lane.LIVE, at=received_at)
-    return outcome, is_new
-
-
-def exclude(
-    *,
-    kind: str,
-    value: str,
-    why: str,
-    note: str = "",
-    starts_on: date | None = None,
-    ends_on: date | None = None,
-    by: User | None,
-    at: datetime,
-) -> Exclusion:
-    """Let somebody not count from `starts_on` (None: since ever) to the day before `ends_on` (None: for ever).
-
-    Touches every account that this changes, and returns the exclusion. Domains and addresses are taken in lower case.
-    """
-    value = value.strip()
-    if kind in (Exclusion.Kind.DOMAIN, Exclusion.Kind.EMAIL):
-        value = value.lower()
-    with transaction.atomic():
-        exclusion = Exclusion.objects.create(
-            kind=kind,
-            value=value,
-            why=why,
-            note=note,
-            starts_on=starts_on,
-            ends_on=ends_on,
-            created_by=by,
-            created_at=at,
-        )
-        _touch_excluded(exclusion, at)
-    return exclusion
-
-
-def lift_exclusion(*, exclusion: Exclusion, at: datetime) -> None:
-    """Let them count again from today (UTC) on; the past stays as it was. Touches every account that this changes."""
-    today = at.astimezone(UTC).date()
-    with transaction.atomic():
-        still = Exclusion.objects.filter(pk=exclusion.pk).exclude(ends_on__lte=today)
-        if still.update(ends_on=today):
-            _touch_excluded(exclusion, at)
-    exclusion.refresh_from_db()
-
-
-def _touch_excluded(exclusion: Exclusion, at: datetime) -> None:
-    with cursor() as c:
-        rows = c.execute(_EXCLUDED[exclusion.kind], {"value": exclusion.value})
-        accounts = {account for (account,) in rows}
-    handoffs.touch(accounts=accounts, cause="exclusion", lane=Lane.LIVE, at=at)
-
-
-_WHERE_THEY_COUNT = """
-SELECT DISTINCT t.account_id FROM scoring_tile t JOIN scoring_identity i ON i.user_id = t.user_id WHERE i.user_id IN
-"""
-_EXCLUDED: Mapping[str, str] = {
-    Exclusion.Kind.DOMAIN: f"""{_WHERE_THEY_COUNT} (
-        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
-        WHERE e.domain = %(value)s::text)
-    UNION SELECT id FROM scoring_account WHERE kind = 'domain' AND external_id = %(value)s::text""",  # noqa: S608
-    Exclusion.Kind.EMAIL: f"""{_WHERE_THEY_COUNT} (
-        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
-        WHERE e.email = %(value)s::text)""",  # noqa: S608
-    Exclusion.Kind.USER: f"""{_WHERE_THEY_COUNT} (
-        SELECT user_id FROM scoring_identity WHERE value = %(value)s::text)""",  # noqa: S608
-    Exclusion.Kind.ACCOUNT: "SELECT id FROM scoring_account WHERE external_id = %(value)s::text",
-}
-
-
-# ---- accounts, sources and keys -----------------------------------------------------------------------------
-
-
-def account_named(*, external_id: str) -> Account | None:
-    """Return the account with this id; of several the group's, then the domain's, user's and visitor's."""
-    order = [When(kind=kind, then=Value(rank)) for rank, kind in enumerate(Account.Kind.values)]
-    ranked = Account.objects.filter(external_id=external_id).order_by(Case(*order, output_field=IntegerField()))
-    return ranked.first()
-
-
-def create_source(*, slug: str, at: datetime) -> Source:
-    """Return the source with this slug, made now if there is none."""
-    source, _ = Source.objects.get_or_create(slug=slug, defaults={"created_at": at})
-    return source
-
-
-def fix_rebase(*, source: Source, days: int) -> int:
-    """Fix by how many days the source's imports are shifted, and return it: the first call decides for ever."""
-    Source.objects.filter(pk=source.pk, rebase_days__isnull=True).update(rebase_days=days)
-    source.refresh_from_db(fields=["rebase_days"])
-    return days if source.rebase_days is None else source.rebase_days
-
-
-def create_key(*, source: Source, kind: str, by: User | None, at: datetime) -> tuple[Key, str]:
-    """Make a key of the kind for the source; return it with its text, which cannot be shown again."""
-    public_id = secrets.token_hex(6)
-    text = f"{_PREFIX[kind]}_{public_id}_{secrets.token_urlsafe(24)}"
-    key = Key.objects.create(
-        source=source,
-        kind=kind,
-        public_id=public_id,
-        secret_hash=_hash(text),
-        created_by=by,
-        created_at=at,
-    )
-    return key, text
-
-
-_PREFIX: Mapping[str, str] = {Key.Kind.WRITE: "wk", Key.Kind.SERVER: "sk"}
-
-
-def key_for(*, secret: str) -> Key | None:
-    """Return the live key with this text, its source loaded; None if there is none."""
-    public_id = secret.split("_")[1] if secret.count("_") >= 2 else ""
-    key = Key.objects.select_related("source").filter(public_id=public_id, revoked_at__isnull=True).first()
-    return key if key and hmac.compare_digest(bytes(key.secret_hash), _hash(secret)) else None
-
-
-def revoke_key(*, key: Key, at: datetime) -> None:
-    """End the key; nothing happens if it has ended before."""
-    Key.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=at)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

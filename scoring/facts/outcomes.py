@@ -1,0 +1,119 @@
+"""What people and other systems tell of accounts: outcomes, and who must not count."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Case, IntegerField, Value, When
+
+from scoring import handoffs
+from scoring.models import Account, Exclusion, Lane, Outcome, Source
+from scoring.models.raw import cursor
+
+
+def record_outcome(
+    *,
+    account: Account,
+    kind: str,
+    at: datetime,
+    received_at: datetime,
+    message_id: str,
+    source: Source | None = None,
+    amount: Decimal | None = None,
+) -> tuple[Outcome, bool]:
+    """Record a conversion once, touch its account, and return it with whether it was new.
+
+    The same message id is the same outcome, whatever else is said. `amount` has two decimals. May be part of the
+    caller's transaction.
+    """
+    with transaction.atomic():
+        outcome, is_new = Outcome.objects.get_or_create(
+            message_id=message_id,
+            defaults={
+                "account": account,
+                "kind": kind,
+                "at": at,
+                "received_at": received_at,
+                "source": source,
+                "amount": amount,
+            },
+        )
+        if is_new:
+            handoffs.touch(accounts=[account.pk], cause="outcome", lane=Lane.LIVE, at=received_at)
+    return outcome, is_new
+
+
+def exclude(
+    *,
+    kind: str,
+    value: str,
+    why: str,
+    note: str = "",
+    starts_on: date | None = None,
+    ends_on: date | None = None,
+    by: User | None,
+    at: datetime,
+) -> Exclusion:
+    """Let somebody not count from `starts_on` (None: since ever) to the day before `ends_on` (None: for ever).
+
+    Touches every account that this changes, and returns the exclusion. Domains and addresses are taken in lower case.
+    """
+    value = value.strip()
+    if kind in (Exclusion.Kind.DOMAIN, Exclusion.Kind.EMAIL):
+        value = value.lower()
+    with transaction.atomic():
+        exclusion = Exclusion.objects.create(
+            kind=kind,
+            value=value,
+            why=why,
+            note=note,
+            starts_on=starts_on,
+            ends_on=ends_on,
+            created_by=by,
+            created_at=at,
+        )
+        _touch_excluded(exclusion, at)
+    return exclusion
+
+
+def lift_exclusion(*, exclusion: Exclusion, at: datetime) -> None:
+    """Let them count again from today (UTC) on; the past stays as it was. Touches every account that this changes."""
+    today = at.astimezone(UTC).date()
+    with transaction.atomic():
+        still = Exclusion.objects.filter(pk=exclusion.pk).exclude(ends_on__lte=today)
+        if still.update(ends_on=today):
+            _touch_excluded(exclusion, at)
+    exclusion.refresh_from_db()
+
+
+def _touch_excluded(exclusion: Exclusion, at: datetime) -> None:
+    with cursor() as c:
+        rows = c.execute(_EXCLUDED[exclusion.kind], {"value": exclusion.value})
+        accounts = {account for (account,) in rows}
+    handoffs.touch(accounts=accounts, cause="exclusion", lane=Lane.LIVE, at=at)
+
+
+_WHERE_THEY_COUNT = """
+SELECT DISTINCT t.account_id FROM scoring_tile t JOIN scoring_identity i ON i.user_id = t.user_id WHERE i.user_id IN
+"""
+_EXCLUDED: Mapping[str, str] = {
+    Exclusion.Kind.DOMAIN: f"""{_WHERE_THEY_COUNT} (
+        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
+        WHERE e.domain = %(value)s::text)
+    UNION SELECT id FROM scoring_account WHERE kind = 'domain' AND external_id = %(value)s::text""",  # noqa: S608
+    Exclusion.Kind.EMAIL: f"""{_WHERE_THEY_COUNT} (
+        SELECT i.user_id FROM scoring_emaillink e JOIN scoring_identity i ON i.id = e.identity_id
+        WHERE e.email = %(value)s::text)""",  # noqa: S608
+    Exclusion.Kind.USER: f"""{_WHERE_THEY_COUNT} (
+        SELECT user_id FROM scoring_identity WHERE value = %(value)s::text)""",  # noqa: S608
+    Exclusion.Kind.ACCOUNT: "SELECT id FROM scoring_account WHERE external_id = %(value)s::text",
+}
+
+
+def account_named(*, external_id: str) -> Account | None:
+    """Return the account with this id; of several the group's, then the domain's, user's and visitor's."""
+    order = [When(kind=kind, then=Value(rank)) for rank, kind in enumerate(Account.Kind.values)]
+    ranked = Account.objects.filter(external_id=external_id).order_by(Case(*order, output_field=IntegerField()))
+    return ranked.first()
