@@ -10,7 +10,7 @@ from typing import Any
 import environ
 import structlog
 
-from pqlapp import csp, local
+from pqlapp import csp, local, unfold
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -111,6 +111,9 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": _STATIC_STORAGE},
 }
+
+# ---- the admin
+UNFOLD = unfold.UNFOLD
 
 # ---- people
 LOGIN_URL = "login"

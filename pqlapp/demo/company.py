@@ -180,8 +180,8 @@ def _with_fate(company: Company, chance: random.Random) -> Company:
     since = company.signs_up_on
     match company.kind:
         case Kind.CONVERTER:
-            wakes = since + chance.randint(2, 26)
-            return replace(company, wakes_on=wakes, buys_on=wakes + chance.randint(16, 45))
+            forms = since + chance.randint(2, 26)
+            return replace(company, wakes_on=forms, buys_on=forms + chance.randint(16, 45))
         case Kind.CUSTOMER:
             wakes = int(company.number * GOLDEN * 7 % 1.0 * (TODAY + 30)) if company.number % 3 else None
             buys = None if wakes is None else wakes + chance.randint(20, 50)

@@ -33,7 +33,8 @@ RULES = Path(__file__).parent / "rules"
 SLUG = "demo-{accounts}-{seed}"
 BATCH = 2_500  # calls
 HANDS = 2  # threads, each with a connection: while PostgreSQL works for one, the other prepares
-LIVED = 21  # days before the first load that are lived through
+LIVED = 18  # days before the first load that are lived through, one by one
+SEEN_WEEKLY = 50  # days before the first load of which one a week is
 SECOND_VERSION_ON = 75  # the day on which new business got its second version
 
 # E-mail, name, pool, weight, capacity.
@@ -101,7 +102,12 @@ def _hands() -> Iterator[ThreadPoolExecutor]:
         yield hands
         all_here = Barrier(HANDS)  # each thread closes its own
         for _ in range(HANDS):
-            hands.submit(lambda: (all_here.wait(), connections.close_all()))
+            hands.submit(_leave, all_here)
+
+
+def _leave(all_here: Barrier) -> None:
+    all_here.wait()
+    connections.close_all()
 
 
 def _source(accounts: int, seed: int) -> Source | None:
@@ -172,20 +178,23 @@ class _Run:
         """Record and live through all days that are missing."""
         since = self.newest() or self.world.at(skip, 0)
         days = [since.date() + timedelta(days=n) for n in range((self.now.date() - since.date()).days + 1)]
-        lived_from = self.world.day_zero + timedelta(days=TODAY - LIVED)
         self.look_forward(since)
-        self.remember([day for day in days if day < lived_from], since, len(days))
-        for day in days:
-            if day >= lived_from:
-                self.on_progress("living through", (day - days[0]).days, len(days))
-                self.day(day, since)
+        plain: list[date] = []
+        for done, day in enumerate(days, 1):
+            if not _is_lived(self.world.number(day)):
+                plain.append(day)
+                continue
+            self.remember(plain, since)
+            self.day(day, since)
+            plain = []
+            self.on_progress("living through", done, len(days))
         self.on_progress("done", len(days), len(days))
 
     def newest(self) -> datetime | None:
         """Return the time of the newest call that is stored."""
         return Event.objects.filter(source=self.source).order_by("-at").values_list("at", flat=True).first()
 
-    def remember(self, days: list[date], since: datetime, in_all: int) -> None:
+    def remember(self, days: list[date], since: datetime) -> None:
         """Record days that are not lived through: only what happened, not what was thought of it then."""
         batch: list[Fact] = []
         for done, day in enumerate(days, 1):
@@ -193,7 +202,7 @@ class _Run:
             if len(batch) >= HANDS * BATCH or day == days[-1]:
                 self.record(batch, self.world.at(self.world.number(day), 86_399))
                 batch = []
-            self.on_progress("recording", done, in_all)
+                self.on_progress("recording", done, TODAY)
         for day in days:
             self.record_conversions(day)
 
@@ -244,8 +253,8 @@ class _Run:
     def live(self, moment: datetime) -> None:
         """Let happen what happens at a moment: AEs at work, scores, leads."""
         while self.agenda and self.agenda[0][0] <= moment:
-            at, _, lead, deed = heapq.heappop(self.agenda)
-            self.do(lead, deed, at)
+            at, _, lead_id, deed = heapq.heappop(self.agenda)
+            self.do(lead_id, deed, at)
         list(self.hands.map(lambda shard: _rescore(shard, moment), range(SHARDS)))
         while (considered := leads.open_crossed(at=moment)) is not None:
             lead = considered.lead
@@ -310,7 +319,12 @@ def _rescore(shard: int, moment: datetime) -> None:
 
 def _colleague(lead: Lead) -> AE | None:
     """Return somebody else of the pool; None: whose turn it is."""
-    return AE.objects.filter(memberships__pool=lead.pool_id).exclude(pk=lead.ae_id).order_by("pk").first()
+    return AE.objects.filter(memberships__pool=lead.pool_id).order_by("pk").exclude(leads=lead).first()
+
+
+def _is_lived(number: int) -> bool:
+    """Whether a day is lived through: all of the last weeks, and one in each of the weeks before."""
+    return number >= TODAY - LIVED or (number >= TODAY - SEEN_WEEKLY and number % 7 == TODAY % 7)
 
 
 def _hour(seed: int, number: int) -> float:

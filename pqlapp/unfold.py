@@ -1,0 +1,61 @@
+"""How the admin looks: its name, its colours, and what stands where in the sidebar."""
+
+from typing import Any
+
+from django.urls import reverse_lazy
+
+
+def _item(title: str, icon: str, page: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{page}_changelist")}
+
+
+def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "separator": True, "items": list(items)}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "PQL admin",
+    "SITE_HEADER": "PQL admin",
+    "SITE_SUBHEADER": "Rules, pools and keys",
+    "SITE_SYMBOL": "query_stats",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": [
+            {"title": "", "items": [{"title": "The desk", "icon": "inbox", "link": reverse_lazy("queue")}]},
+            _section(
+                "Rules",
+                _item("Rule sets", "rule", "scoring_ruleset"),
+                _item("Versions", "history", "scoring_ruleversion"),
+                _item("Made live", "rocket_launch", "scoring_publication"),
+                _item("Jobs", "hourglass_top", "scoring_job"),
+            ),
+            _section(
+                "People and pools",
+                _item("AEs", "support_agent", "routing_ae"),
+                _item("Pools", "groups", "routing_pool"),
+                _item("Memberships", "balance", "routing_membership"),
+                _item("Handling", "alt_route", "routing_handlingpolicy"),
+                _item("Log-ins", "key", "auth_user"),
+            ),
+            _section(
+                "What comes in",
+                _item("Sources", "sensors", "scoring_source"),
+                _item("Keys", "vpn_key", "scoring_key"),
+                _item("Outcomes", "payments", "scoring_outcome"),
+                _item("Exclusions", "block", "scoring_exclusion"),
+            ),
+            _section(
+                "What came of it",
+                _item("Accounts", "apartment", "scoring_account"),
+                _item("Users", "person", "scoring_productuser"),
+                _item("Scores", "speed", "scoring_score"),
+                _item("Parked accounts", "local_parking", "scoring_parked"),
+                _item("Leads", "trending_up", "routing_lead"),
+            ),
+        ],
+    },
+}

@@ -1,0 +1,368 @@
+"""The admin pages of the storey that acts, and the log-ins. They read the clock, and every change is one verb."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.forms import AdminPasswordChangeForm
+from unfold.widgets import (
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from routing import people
+from routing.models import AE, HandlingPolicy, Lead, Membership, Pool
+from scoring.backstage import AdminPages, act, link, table, take_over
+
+admin.site.unregister([User, Group])
+
+
+class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form whose saving is one verb."""
+
+    def validate_unique(self) -> None:
+        """Leave it to the verb, which changes the one that is there."""
+
+
+# ---- log-ins ---------------------------------------------------------------------------------------------------
+
+
+class NewLogIn(VerbForm):
+    """What a log-in needs."""
+
+    email = forms.EmailField(label="E-mail address", widget=UnfoldAdminEmailInputWidget())
+    name = forms.CharField(label="Name", max_length=150, widget=UnfoldAdminTextInputWidget())
+    role = forms.ChoiceField(
+        label="Role", choices=[(role, role) for role in people.ROLES], widget=UnfoldAdminSelectWidget()
+    )
+    password = forms.CharField(
+        label="Password",
+        min_length=12,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters. Of a log-in that is there already, it stays as it is.",
+    )
+
+    class Meta:
+        model = User
+        fields: list[str] = []
+
+
+@admin.register(User)
+class LogInPages(AdminPages, UserAdmin):  # type: ignore[type-arg]
+    """Who may log in. Made by e-mail address and role; only the password is changed here."""
+
+    refusals = (people.PeopleError,)
+    can_add = can_change = True
+    add_form = NewLogIn
+    change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "full_name", "roles", "is_active", "last_login"]
+    list_filter = ["is_active", "groups"]
+    search_fields = ["username", "first_name", "last_name"]
+    ordering = ["username"]
+    fieldsets = [(None, {"fields": ["username", "full_name", "roles", "is_active", "last_login", "date_joined"]})]
+    add_fieldsets = [(None, {"fields": ["email", "name", "role", "password"]})]
+    readonly_fields = ["username", "full_name", "roles", "is_active", "last_login", "date_joined"]
+    filter_horizontal = ()
+    actions_detail = ["password"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Bring the roles along."""
+        return User.objects.prefetch_related("groups")
+
+    @display(description="Name")
+    def full_name(self, user: User) -> str:
+        """First and last name."""
+        return user.get_full_name() or "-"
+
+    @display(description="Roles")
+    def roles(self, user: User) -> str:
+        """What they may do."""
+        return ", ".join(sorted(people.roles_of(user))) or "-"
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Make the log-in; of one that is there nothing is changed here."""
+        if not change:
+            user, _ = people.create_log_in(**form.cleaned_data, at=timezone.now())
+            take_over(obj, user)
+
+    @action(description="Set a password", permissions=["change"], icon="password")
+    def password(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the page that sets it."""
+        return _redirect(reverse("admin:auth_user_password_change", args=[object_id]))
+
+
+# ---- people and pools ------------------------------------------------------------------------------------------
+
+
+class NewAE(VerbForm):
+    """What an AE needs."""
+
+    email = forms.EmailField(label="E-mail address", widget=UnfoldAdminEmailInputWidget())
+    name = forms.CharField(label="Name", max_length=150, widget=UnfoldAdminTextInputWidget())
+    pool = forms.CharField(
+        label="Pool",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Made if there is none of the name.",
+    )
+    weight = forms.IntegerField(
+        label="Weight", initial=1, min_value=1, max_value=people.MAX_WEIGHT, widget=UnfoldAdminIntegerFieldWidget()
+    )
+    capacity = forms.IntegerField(
+        label="Capacity",
+        min_value=0,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="The most open leads of the pool; empty: no limit.",
+    )
+    time_zone = forms.CharField(label="Time zone", initial="UTC", max_length=64, widget=UnfoldAdminTextInputWidget())
+    password = forms.CharField(
+        label="Password",
+        min_length=12,
+        required=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="For a new log-in; at least 12 characters.",
+    )
+
+    class Meta:
+        model = AE
+        fields: list[str] = []
+
+
+@admin.register(AE)
+class AEPages(AdminPages):
+    """Who works leads."""
+
+    refusals = (people.PeopleError,)
+    can_add = True
+    list_display = ["name", "email", "pools", "open_leads", "is_active", "joined_at"]
+    list_filter = ["is_active", "memberships__pool"]
+    search_fields = ["user__username", "user__first_name", "user__last_name"]
+    list_select_related = ["user"]
+    ordering = ["user__first_name"]
+    actions_detail = ["deactivate"]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Ask for what a new AE needs."""
+        return super().get_form(request, obj, change, **kwargs) if obj else NewAE
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """What is asked for, or what is known."""
+        if obj:
+            return ["name", "email", "time_zone", "is_active", "joined_at", "places"]
+        return ["email", "name", "pool", "weight", "capacity", "time_zone", "password"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """What is known is not edited."""
+        return ["name", "email", "places"] if obj else []
+
+    @display(description="E-mail", ordering="user__username")
+    def email(self, ae: AE) -> str:
+        """The log-in's name."""
+        return ae.user.get_username()
+
+    @display(description="Pools")
+    def pools(self, ae: AE) -> str:
+        """Where leads come from."""
+        return ", ".join(ae.memberships.filter(is_active=True).values_list("pool__name", flat=True)) or "-"
+
+    @display(description="Open leads")
+    def open_leads(self, ae: AE) -> int:
+        """How many are in the queue."""
+        return ae.leads.exclude(state="closed").count()
+
+    @display(description="Places in pools")
+    def places(self, ae: AE) -> str | SafeString:
+        """The memberships."""
+        rows = ae.memberships.select_related("pool").order_by("pool__name")
+        return _memberships(self, rows, lambda membership: membership.pool)
+
+    def save_model(self, request: HttpRequest, obj: AE, form: Any, change: bool) -> None:
+        """Make the AE, with what is missing of log-in, pool and membership."""
+        given = form.cleaned_data | {"password": form.cleaned_data["password"] or None}
+        ae, _ = people.create_ae(**given, at=timezone.now())
+        take_over(obj, ae)
+
+    @action(description="Deactivate", permissions=["view"], icon="person_off")
+    def deactivate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Take the AE off the leads."""
+        ae = AE.objects.select_related("user").get(pk=object_id)
+
+        def do(said: dict[str, Any]) -> AE:
+            people.deactivate_ae(ae=ae, at=timezone.now())
+            return ae
+
+        explanation = "The open leads go to others by turn. The log-in stays; adding the AE again undoes it."
+        return act(self, request, ae, title=f"Deactivate {ae}", explanation=explanation, button="Deactivate", do=do)
+
+
+@admin.register(Pool)
+class PoolPages(AdminPages):
+    """Teams with a rotation."""
+
+    refusals = (people.PeopleError,)
+    can_add = True
+    list_display = ["name", "rule_set", "is_default", "members", "waiting"]
+    search_fields = ["name"]
+    list_select_related = ["rule_set"]
+    ordering = ["name"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """What is asked for; of a pool also who is in it."""
+        asked = ["name", "rule_set", "is_default"]
+        return [*asked, "created_at", "rotation"] if obj else asked
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """The rotation is only shown."""
+        return ["rotation"] if obj else []
+
+    @display(description="AEs")
+    def members(self, pool: Pool) -> int:
+        """How many take turns."""
+        return pool.memberships.filter(is_active=True).count()
+
+    @display(description="Leads waiting for an AE")
+    def waiting(self, pool: Pool) -> int:
+        """How many nobody could take."""
+        return pool.leads.filter(state="unassigned").count()
+
+    @display(description="Rotation")
+    def rotation(self, pool: Pool) -> str | SafeString:
+        """Whose turn it is: the largest credit, as a rule."""
+        rows = pool.memberships.select_related("ae__user").order_by("ae__user__first_name")
+        return _memberships(self, rows, lambda membership: membership.ae)
+
+    def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
+        """Make the pool."""
+        take_over(obj, people.create_pool(**form.cleaned_data, at=timezone.now()))
+
+
+@admin.register(Membership)
+class MembershipPages(AdminPages):
+    """Weights and capacities."""
+
+    refusals = (people.PeopleError,)
+    can_add = can_change = True
+    form = VerbForm
+    list_display = ["ae", "pool", "weight", "capacity", "is_active", "served", "last_served_at"]
+    list_filter = ["pool", "is_active"]
+    list_select_related = ["ae__user", "pool"]
+    ordering = ["pool__name", "ae__user__first_name"]
+    fields = ["pool", "ae", "weight", "capacity", "is_active"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Who and where stay."""
+        return ["pool", "ae"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        """Put the AE into the rotation, or change the place."""
+        given = {field: getattr(obj, field) for field in self.fields}
+        take_over(obj, people.set_membership(**given, at=timezone.now()))
+
+
+@admin.register(HandlingPolicy)
+class HandlingPolicyPages(AdminPages):
+    """What is done with each tier; a change holds for leads that come from then on."""
+
+    refusals = (people.PeopleError,)
+    can_add = can_change = True
+    form = VerbForm
+    list_display = ["tier", "rule_set", "handling", "pool"]
+    list_filter = ["rule_set", "handling"]
+    list_select_related = ["rule_set", "pool"]
+    ordering = ["rule_set__name", "tier"]
+    fields = ["rule_set", "tier", "handling", "pool"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Which tier it is stays."""
+        return ["rule_set", "tier"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: HandlingPolicy, form: Any, change: bool) -> None:
+        """Say what is done from now on."""
+        given = {field: getattr(obj, field) for field in self.fields}
+        take_over(obj, people.set_handling(**given, at=timezone.now()))
+
+
+# ---- leads -----------------------------------------------------------------------------------------------------
+
+
+@admin.register(Lead)
+class LeadPages(AdminPages):
+    """All leads with their moves; they are worked on the desk."""
+
+    list_display = ["account", "rule_set", "tier", "stage", "state_shown", "ae", "pool", "opened_at"]
+    list_filter = ["state", "closed_as", "stage", "rule_set", "pool", "ae"]
+    search_fields = ["account__external_id"]
+    list_select_related = ["account", "rule_set", "ae__user", "pool"]
+    ordering = ["-opened_at", "-pk"]
+    fields = [
+        *("desk", "account", "rule_set", "version", "stage", "state_shown", "opening_tier", "tier", "ae", "pool"),
+        *("unassigned_reason", "opened_at", "first_touched_at", "accepted_at", "snoozed_until", "closed_at"),
+        *("close_reason", "moves", "decisions"),
+    ]
+    readonly_fields = ["desk", "state_shown", "moves", "decisions"]
+
+    @display(description="On the desk")
+    def desk(self, lead: Lead) -> SafeString:
+        """The page that AEs see."""
+        page = reverse("lead", args=[lead.pk])
+        return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">Open its page</a>', page)
+
+    @display(
+        description="State",
+        ordering="state",
+        label={"unassigned": "danger", "assigned": "info", "snoozed": "warning", "won": "success"},
+    )
+    def state_shown(self, lead: Lead) -> str:
+        """The state, or how it ended."""
+        return lead.closed_as or lead.state
+
+    @display(description="Moves")
+    def moves(self, lead: Lead) -> str | SafeString:
+        """What happened to it."""
+        rows = lead.moves.select_related("by", "ae__user").order_by("id")
+        return table(
+            ["When", "What", "By", "With", "Note"],
+            [(f"{m.at:%-d %b %Y, %H:%M}", m.verb, m.by or "the system", m.ae or "-", m.note) for m in rows],
+        )
+
+    @display(description="Who got it, and why")
+    def decisions(self, lead: Lead) -> str | SafeString:
+        """The decision records."""
+        rows = lead.assignments.select_related("ae__user").order_by("id")
+        return table(
+            ["When", "AE", "How", "Why"],
+            [(f"{a.at:%-d %b %Y, %H:%M}", a.ae or "nobody", a.get_how_display(), a.decision["why"]) for a in rows],
+        )
+
+
+def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str | SafeString:
+    shown = [
+        (
+            link(pages, membership),
+            of(membership),
+            membership.weight,
+            "no limit" if membership.capacity is None else membership.capacity,
+            f"{membership.credit / 1e9:+.2f}",
+            membership.served,
+            "yes" if membership.is_active else "no",
+        )
+        for membership in rows
+    ]
+    return table(["Membership", "", "Weight", "Capacity", "Credit (turns)", "Served", "Active"], shown)
+
+
+def _redirect(address: str) -> HttpResponse:
+    return HttpResponse(status=302, headers={"Location": address})
