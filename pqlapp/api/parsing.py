@@ -5,7 +5,7 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from pqlapp.ingest import parser
+from pqlapp import parser
 
 
 class StrictJSONParser(BaseParser):

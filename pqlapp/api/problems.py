@@ -14,7 +14,7 @@ from django.views.defaults import server_error as server_error_page
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from pqlapp.ingest.parser import Refused
+from pqlapp.parser import Refused
 from routing import leads
 from scoring import engine, language, rules
 

@@ -16,9 +16,8 @@ from django import db
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from pqlapp import bell
-from pqlapp.ingest import parser
-from pqlapp.ingest.parser import Refused, Rejected
+from pqlapp import bell, parser
+from pqlapp.parser import Refused, Rejected
 from scoring import facts
 from scoring.facts import Fact
 from scoring.models import Key, Source

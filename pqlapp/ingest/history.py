@@ -11,7 +11,7 @@ from django.db import connections
 from django.utils import timezone
 
 from pqlapp.ingest import door, lines
-from pqlapp.ingest.parser import Rejected
+from pqlapp.parser import Rejected
 from scoring.models import Source
 
 BATCH = 2_000  # lines

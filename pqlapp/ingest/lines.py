@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from pqlapp.ingest import parser, segment
-from pqlapp.ingest.parser import Rejected
+from pqlapp import parser
+from pqlapp.ingest import segment
 from pqlapp.ingest.segment import Unusable
+from pqlapp.parser import Rejected
 from scoring.facts import Fact
 
 # Names of values that are dates by custom, such as created_at, trial_ends_on, signupDate.

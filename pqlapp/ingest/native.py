@@ -12,9 +12,10 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from pqlapp.ingest import door, parser, segment
-from pqlapp.ingest.parser import Rejected
+from pqlapp import parser
+from pqlapp.ingest import door, segment
 from pqlapp.ingest.segment import Unusable
+from pqlapp.parser import Rejected
 from scoring.facts import Fact
 
 FIELDS = frozenset(("id", "event", "at", "user", "anonymous", "account", "properties", "traits", "account_traits"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pqlapp.ingest.parser import Rejected
+from pqlapp.parser import Rejected
 from scoring.facts import Fact
 
 TYPES = ("track", "identify", "group", "page", "screen", "alias")

@@ -6,8 +6,9 @@ A good call is answered with exactly 200: RudderStack's Python library sends any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from pqlapp.ingest import door, parser, segment
-from pqlapp.ingest.parser import Refused, Rejected
+from pqlapp import parser
+from pqlapp.ingest import door, segment
+from pqlapp.parser import Refused, Rejected
 from scoring.models import Source
 
 

@@ -12,9 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from pqlapp import bell
-from pqlapp.ingest import door, history, lines, parser
-from pqlapp.ingest.parser import Rejected
+from pqlapp import bell, parser
+from pqlapp.ingest import door, history, lines
+from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
 from scoring.models import Event, Source, TraitChange

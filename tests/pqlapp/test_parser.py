@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqlapp.ingest import parser
-from pqlapp.ingest.parser import Refused, Rejected
+from pqlapp import parser
+from pqlapp.parser import Refused, Rejected
 
 GOOD = b'{"type":"track","event":"File Uploaded","userId":"ann","properties":{"size":3,"tags":["a","b"]}}'
 
