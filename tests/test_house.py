@@ -28,7 +28,7 @@ FLOORS: list[tuple[str, ...]] = [
         "routing.carriers",
     ),
     ("routing.leads", "routing.queue", "routing.delivery", "routing.enrichment", "routing.prompts"),
-    ("routing.people",),
+    ("routing.people", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
     ("pqlapp.bell", "pqlapp.parser"),
     ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.health", "pqlapp.templatetags"),
