@@ -93,6 +93,7 @@ def change_words(*, before: Plain, after: Plain, from_tier: str, to_tier: str) -
         causes.append(f"{listed(lapsed)} {'lapses' if len(lapsed) == 1 else 'lapse'}")
     if gained:
         causes.append(f"{listed(gained)} {'is' if len(gained) == 1 else 'are'} met")
+    causes += [_shifted(was[r], now[r]) for r in was if r in now and was[r]["met"] and now[r]["met"]]
     effects = [
         f"{score} {points(before[score])} → {points(after[score])}"
         for score in ("usage", "fit")
@@ -100,7 +101,16 @@ def change_words(*, before: Plain, after: Plain, from_tier: str, to_tier: str) -
     ]
     if from_tier != to_tier:
         effects.append(f"tier {from_tier or 'none'} → {to_tier or 'none'}")
-    return ": ".join(part for part in ("; ".join(causes), ", ".join(effects)) if part)
+    return ": ".join(part for part in ("; ".join(filter(None, causes)), ", ".join(effects)) if part)
+
+
+def _shifted(was: Plain, now: Plain) -> str:
+    """Return how the points of a rule that stays met changed; empty if they did not."""
+    if was["points"] != now["points"]:
+        return f"“{now['name']}” gives {points(now['points'])} instead of {points(was['points'])}"
+    if was["raw"] != now["raw"]:
+        return f"“{now['name']}” would give {points(now['raw'])} instead of {points(was['raw'])}, above its cap"
+    return ""
 
 
 def line_words(line: Plain, *, as_of: date) -> LineWords:
@@ -125,7 +135,9 @@ def ways_up(ledger: Plain, *, document: Document, as_of: date) -> list[Way]:
     for line in unmet:
         worth = min(line["worth"], room.get(line["group"], line["worth"]))
         lacking = [c for c in line["conditions"] if not _holds(c, as_of)]
-        if worth > 0 and lacking:
+        # What is known of a company does not change by use of the product; what is not known may be found out.
+        fixed = any(c["measure"] in ("trait", "age") and c["observed"] is not None for c in lacking)
+        if worth > 0 and lacking and not fixed:
             missing = " and ".join(_missing(c, as_of) for c in lacking)
             ways.append((sum(_gap(c) for c in lacking), Way(line["name"], missing, line["score"], worth)))
     return [way for _, way in sorted(ways, key=lambda pair: (pair[0], -pair[1].worth))]
@@ -287,6 +299,8 @@ def _span(condition: Plain, as_of: date) -> str:
 
 def _observed(condition: Plain, as_of: date) -> str:
     value, measure = condition["observed"], condition["measure"]
+    if measure == "ratio" and value and None in value:
+        value = None
     if value is None:
         return "not known" if measure in ("trait", "age") else "never" if measure != "ratio" else "no value"
     if measure in ("age", "since_last"):
@@ -342,7 +356,7 @@ def _missing(condition: Plain, as_of: date) -> str:
     if measure == "trait":
         known = "not known" if value is None else value_words(value, condition["of"])
         return f"{spoken(condition['of'])}: {known}, asked is {_test(condition)}"
-    if measure == "ratio" and value and not condition["negated"]:
+    if measure == "ratio" and value and None not in value and not condition["negated"]:
         return (
             f"{_share_of_limit(condition)}, asked is {SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
         )

@@ -248,7 +248,11 @@ def _silence(document: Document, score: Score | None, now: datetime) -> dict[str
         return {"steady_for": engine.MOST_SILENT_DAYS}
     day, later = found
     words = explain.change_words(before=score.ledger, after=later.ledger, from_tier=score.tier, to_tier=later.tier)
-    return {"changes_on": day, "change": words or later.status.label, "loses": score.is_pql and not later.is_pql}
+    return {
+        "changes_on": day,
+        "change": words or "which tiers it holds changes",
+        "loses": score.is_pql and not later.is_pql,
+    }
 
 
 # ---- what is done with a lead
@@ -257,8 +261,9 @@ Act = Callable[[Lead, Viewer, Any, datetime], str]
 
 
 def _accept(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
-    leads.accept(lead=lead, by=viewer.user, at=at)
-    return "accepted: it is yours to work."
+    ae = leads.accept(lead=lead, by=viewer.user, at=at).ae
+    mine = ae is not None and ae == viewer.ae
+    return "accepted: it is yours to work." if mine else f"accepted for {ae}."
 
 
 def _snooze(lead: Lead, viewer: Viewer, form: forms.Snooze, at: datetime) -> str:
