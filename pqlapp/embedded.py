@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
@@ -52,7 +53,7 @@ class Postgres:
     def process(self) -> psutil.Process | None:
         """Return the live postmaster of this very cluster; a recycled pid in a stale file is not one."""
         pid = self._pid_file_line(0)
-        return next((found for found in self._processes() if str(found.pid) == pid), None)
+        return next((found for found in working_in(self.cluster, "postgres") if str(found.pid) == pid), None)
 
     def start(self, *, runner: Runner, mortal: bool) -> None:
         """Start the server unless it lives; call it under the start lock. A mortal one ends with this process."""
@@ -77,18 +78,9 @@ class Postgres:
             return ""
         return lines[number].strip() if number < len(lines) else ""
 
-    def _processes(self) -> Iterator[psutil.Process]:
-        """Every process of this cluster, the postmaster and its backends: they all work inside its directory."""
-        for process in psutil.process_iter(["name"]):
-            try:
-                if process.info["name"] == "postgres" and Path(process.cwd()) == self.cluster:
-                    yield process
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-
     def _clear_leftovers(self) -> None:
         """Clear what a killed postmaster left: backends that still hold its shared memory, and its pid file."""
-        for orphan in list(self._processes()):
+        for orphan in list(working_in(self.cluster, "postgres")):
             end(orphan, how=signal.SIGKILL)
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
 
@@ -216,6 +208,8 @@ class Redis:
         """Start the server unless it lives; call it under the start lock. A mortal one ends with this process."""
         if self.process():
             return
+        for mute in list(working_in(self.home, "redis-server")):  # it hangs, or belongs to a directory since removed
+            end(mute, how=signal.SIGKILL)
         program = self._program(runner)
         wanted = int(self._read_conf().get("port", 0))
         for port in (free_port(wanted), free_port(), free_port()):  # somebody may take a port before we do
@@ -267,6 +261,14 @@ class Redis:
     def _becomes_ready(self, child: subprocess.Popen[bytes]) -> bool:
         wait_until(lambda: child.poll() is not None or self.process() is not None, within=BUSY_START)
         return child.poll() is None
+
+
+def working_in(directory: Path, name: str) -> Iterator[psutil.Process]:
+    """Every process of this name whose working directory it is: servers of ours work in their homes, others do not."""
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.info["name"] == name and Path(process.cwd()) == directory:
+                yield process
 
 
 def find_carried(package: str, inside: str) -> Path | None:

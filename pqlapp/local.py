@@ -66,7 +66,7 @@ def for_command(argv: Sequence[str]) -> Iterator[None]:
     """
     global held
     signal.signal(signal.SIGTERM, _leave)  # so that a terminated command puts away what it started
-    with ExitStack() as stack:
+    with ExitStack() as stack, _without_traceback():
         if _needs_servers(argv) and len(given()) < 2:
             try:
                 held = stack.enter_context(use(data_dir()))
@@ -78,6 +78,14 @@ def for_command(argv: Sequence[str]) -> Iterator[None]:
 
 def _needs_servers(argv: Sequence[str]) -> bool:
     return len(argv) > 1 and argv[1] not in WITHOUT_SERVERS and not {"-h", "--help", "--version"} & set(argv)
+
+
+@contextmanager
+def _without_traceback() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
