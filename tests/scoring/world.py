@@ -30,7 +30,7 @@ def call(name: str = "invited", *, by: str = "", device: str = "", into: str = "
     """A call by a user id and a device, into an account; message id and time are made up if not given."""
     return Fact(
         **{
-            "message_id": f"m{next(_numbers)}",
+            "message_id": f"m{next(_numbers):06}",
             "at": NOW,
             "name": name,
             "user_id": by or None,
