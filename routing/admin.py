@@ -256,11 +256,16 @@ class MembershipPages(AdminPages):
     refusals = (people.PeopleError,)
     can_add = can_change = True
     form = VerbForm
-    list_display = ["ae", "pool", "weight", "capacity", "is_active", "served", "last_served_at"]
+    list_display = ["who", "pool", "weight", "capacity", "is_active", "served", "last_served_at"]
     list_filter = ["pool", "is_active"]
     list_select_related = ["ae__user", "pool"]
     ordering = ["pool__name", "ae__user__first_name"]
     fields = ["pool", "ae", "weight", "capacity", "is_active"]
+
+    @display(description="AE", ordering="ae__user__first_name")
+    def who(self, membership: Membership) -> str:
+        """The AE's name."""
+        return membership.ae.name
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Who and where stay."""
@@ -268,7 +273,7 @@ class MembershipPages(AdminPages):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         """Put the AE into the rotation, or change the place."""
-        given = {field: getattr(obj, field) for field in self.fields}
+        given = {field: getattr(obj, field) for field in ("pool", "ae", "weight", "capacity", "is_active")}
         take_over(obj, people.set_membership(**given, at=timezone.now()))
 
 
@@ -291,7 +296,7 @@ class HandlingPolicyPages(AdminPages):
 
     def save_model(self, request: HttpRequest, obj: HandlingPolicy, form: Any, change: bool) -> None:
         """Say what is done from now on."""
-        given = {field: getattr(obj, field) for field in self.fields}
+        given = {field: getattr(obj, field) for field in ("rule_set", "tier", "handling", "pool")}
         take_over(obj, people.set_handling(**given, at=timezone.now()))
 
 
@@ -302,7 +307,7 @@ class HandlingPolicyPages(AdminPages):
 class LeadPages(AdminPages):
     """All leads with their moves; they are worked on the desk."""
 
-    list_display = ["account", "rule_set", "tier", "stage", "state_shown", "ae", "pool", "opened_at"]
+    list_display = ["account", "rule_set", "tier", "stage_shown", "state_shown", "with_ae", "pool", "opened_at"]
     list_filter = ["state", "closed_as", "stage", "rule_set", "pool", "ae"]
     search_fields = ["account__external_id"]
     list_select_related = ["account", "rule_set", "ae__user", "pool"]
@@ -319,6 +324,16 @@ class LeadPages(AdminPages):
         """The page that AEs see."""
         page = reverse("lead", args=[lead.pk])
         return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">Open its page</a>', page)
+
+    @display(description="Stage", ordering="stage")
+    def stage_shown(self, lead: Lead) -> str:
+        """MQL, PQL or SQL."""
+        return lead.stage.upper()
+
+    @display(description="AE", ordering="ae__user__first_name")
+    def with_ae(self, lead: Lead) -> str:
+        """Who has it."""
+        return lead.ae.name if lead.ae else "-"
 
     @display(
         description="State",

@@ -31,6 +31,28 @@ from scoring.models import (
     Source,
 )
 
+BEGINNING = """\
+slug: new-business
+name: New business
+motion: new-business
+
+signals:
+  invitations: {event: Teammate Invited}
+
+groups:
+  activity: {score: usage, cap: 100}
+
+rules:
+  - id: invites
+    name: They invite teammates
+    group: activity
+    points: 10
+    per: {count: invitations, within: 14 days}
+    max: 50
+
+tiers:
+  - {name: hot, pql: true, enter: {usage: 40}, hold: {usage: 30}}
+"""
 REFUSALS = (rules.AlreadyLive, rules.PublishRunning, rules.NothingToRollBackTo)
 
 
@@ -52,7 +74,7 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextareaWidget(
             attrs={"rows": 36, "spellcheck": "false", "class": "font-mono", "style": "max-width: 60rem; tab-size: 2"}
         ),
-        help_text="Windows are UTC days, today included. Saving checks it and stores a draft, which scores nothing yet.",
+        help_text="Windows are UTC days, today included. Saving stores a draft, which scores nothing yet.",
     )
 
     class Meta:
@@ -119,9 +141,9 @@ class RuleVersionPages(AdminPages):
         return format_html('<pre class="font-mono" style="white-space: pre-wrap">{}</pre>', version.text)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Begin with the text of another version, if one is named."""
+        """Begin with the text of another version if one is named, else with a small example."""
         copied = RuleVersion.objects.filter(pk=_whole(request.GET.get("copy"))).first()
-        return {"text": copied.text} if copied else {}
+        return {"text": copied.text if copied else BEGINNING}
 
     def save_model(self, request: HttpRequest, obj: RuleVersion, form: Any, change: bool) -> None:
         """Store the draft."""
