@@ -11,7 +11,7 @@ from routing import handling
 from routing.leads import assigning, moves
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
 from scoring import engine, handoffs, language
-from scoring.models import Score, Status
+from scoring.models import RuleSet, Score, Status
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ NO_LONGER = {
     Status.OUTSIDE: "The account is outside the population.",
     Status.EXCLUDED: "The account is excluded.",
 }
+DESERTED = "Everybody who used the product here turned out to belong to another account."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,12 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
     moves.lock_lane(account_id=account_id)
     scores = Score.objects.select_related("rule_set", "version")
     score = scores.filter(account=account_id, rule_set=rule_set_id).first()
-    if score is None:
-        return None
-    mine = Lead.objects.filter(account=account_id, motion=score.rule_set.motion)
-    lead = mine.exclude(state=State.CLOSED).first()
+    motion = RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
+    lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)
+    if score is None:
+        return None
     plan = _plan(score)
     return _open(score, plan, at=at) if _is_for_sales(score, plan) and not _is_settled(score) else None
 
@@ -136,15 +137,15 @@ def _most_active(score: Score) -> list[dict[str, int]]:
     return [{"user": user, "usage": usage} for user, usage, _ in ranked[:PEOPLE_COPIED]]
 
 
-def _review(lead: Lead, score: Score, *, cause: str, at: datetime) -> Lead | None:
-    if _converted(lead, score):
+def _review(lead: Lead, score: Score | None, *, cause: str, at: datetime) -> Lead | None:
+    """Close, grow or withdraw an open lead; without a score everybody has left the account."""
+    if score is not None and _converted(lead, score):
         return _convert(lead, score, at=at)
-    if score.is_pql:
+    if score is not None and score.is_pql:
         return _grow(lead, score, at=at) if _is_for_sales(score, _plan(score)) else None
     if lead.first_touched_at is None and not _still_called_for(lead):
-        return assigning.close(
-            lead=lead, verb="withdraw", by=None, at=at, reason=NO_LONGER[Status(score.status)], data={"cause": cause}
-        )
+        reason = NO_LONGER[Status(score.status)] if score is not None else DESERTED
+        return assigning.close(lead=lead, verb="withdraw", by=None, at=at, reason=reason, data={"cause": cause})
     return None
 
 

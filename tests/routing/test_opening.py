@@ -6,7 +6,7 @@ import pytest
 
 from routing import leads
 from routing.models import Assignment, HandlingPolicy, Lead, LeadMove, State
-from scoring.models import Account, Crossed, Identity, RuleSet, Status
+from scoring.models import Account, Crossed, Identity, RuleSet, Score, Status
 from tests.routing import world
 from tests.routing.world import NOW, later
 
@@ -191,6 +191,13 @@ class TestWithdraw:
         world.score(world.account("acme"), "", status=status)
         lead = look(world.account("acme"))
         assert lead and lead.close_reason == reason
+
+    def test_withdraws_when_everybody_has_left(self) -> None:
+        world.team()
+        opened()
+        Score.objects.all().delete()
+        lead = look(world.account("acme"))
+        assert lead and lead.closed_as == "withdrawn" and lead.close_reason.startswith("Everybody")
 
     def test_keeps_it_while_the_opening_tier_is_held(self) -> None:
         world.team()
