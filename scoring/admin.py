@@ -29,6 +29,7 @@ from scoring.models import (
     RuleVersion,
     Score,
     Source,
+    Status,
 )
 
 BEGINNING = """\
@@ -53,6 +54,7 @@ rules:
 tiers:
   - {name: hot, pql: true, enter: {usage: 40}, hold: {usage: 30}}
 """
+MONOSPACED = "font-family: ui-monospace, monospace; font-size: .8125rem; line-height: 1.5"
 REFUSALS = (rules.AlreadyLive, rules.PublishRunning, rules.NothingToRollBackTo)
 
 
@@ -72,7 +74,7 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
         max_length=200_000,
         strip=False,
         widget=UnfoldAdminTextareaWidget(
-            attrs={"rows": 36, "spellcheck": "false", "class": "font-mono", "style": "max-width: 60rem; tab-size: 2"}
+            attrs={"rows": 36, "spellcheck": "false", "style": f"max-width: 60rem; {MONOSPACED}"}
         ),
         help_text="Windows are UTC days, today included. Saving stores a draft, which scores nothing yet.",
     )
@@ -81,16 +83,23 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
         model = RuleVersion
         fields = ["text"]
 
-    def clean_text(self) -> str:
-        """Refuse a text that is no valid document, or that is of another rule set."""
-        text: str = self.cleaned_data["text"].replace("\r\n", "\n")
+    def clean(self) -> dict[str, Any]:
+        """Refuse a text that is no valid document, or of another rule set; the faults stand above the long text."""
+        given = dict(super().clean() or {})
+        if "text" in given:
+            given["text"] = given["text"].replace("\r\n", "\n")
+            self.check(given["text"])
+        return given
+
+    def check(self, text: str) -> None:
+        """Add every fault of the text to the form."""
         try:
-            document = language.parse(text)
+            slug = language.parse(text).slug
         except language.Invalid as invalid:
-            raise forms.ValidationError([str(fault) for fault in invalid.faults]) from invalid
-        if self.instance.pk and document.slug != self.instance.rule_set.slug:
-            raise forms.ValidationError(f"slug: must stay {self.instance.rule_set.slug!r}; another is another rule set")
-        return text
+            self.add_error(None, [str(fault) for fault in invalid.faults])
+            return
+        if self.instance.pk and slug != self.instance.rule_set.slug:
+            self.add_error(None, f"slug: must stay {self.instance.rule_set.slug!r}; another slug is another rule set")
 
 
 @admin.register(RuleVersion)
@@ -138,7 +147,7 @@ class RuleVersionPages(AdminPages):
     @display(description="Rule document (YAML)")
     def document_text(self, version: RuleVersion) -> SafeString:
         """The text as it was published."""
-        return format_html('<pre class="font-mono" style="white-space: pre-wrap">{}</pre>', version.text)
+        return format_html('<pre style="white-space: pre-wrap; {}">{}</pre>', MONOSPACED, version.text)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Begin with the text of another version if one is named, else with a small example."""
@@ -208,7 +217,7 @@ class RuleSetPages(AdminPages):
     def tiers(self, rule_set: RuleSet) -> str | SafeString:
         """How many accounts are where."""
         counted = rule_set.scores.values_list("status", "tier").annotate(n=Count("pk")).order_by("-n")
-        return table(["Tier", "Accounts"], [(tier or status, n) for status, tier, n in counted])
+        return table(["Tier", "Accounts"], [(_tier(status, tier), n) for status, tier, n in counted])
 
     @display(description="Versions")
     def versions(self, rule_set: RuleSet) -> str | SafeString:
@@ -405,7 +414,7 @@ class AccountPages(AdminPages):
         rows = account.scores.select_related("rule_set").order_by("rule_set__name")
         return table(
             ["Rule set", "Tier", "Usage", "Fit", "Day"],
-            [(s.rule_set, s.tier or s.get_status_display(), points(s.usage), points(s.fit), s.as_of) for s in rows],
+            [(s.rule_set, _tier(s.status, s.tier), points(s.usage), points(s.fit), s.as_of) for s in rows],
         )
 
     @display(description="People who live here")
@@ -461,7 +470,7 @@ class ScorePages(AdminPages):
     @display(description="Tier", ordering="tier")
     def shown_tier(self, score: Score) -> str:
         """The tier, or why none."""
-        return score.tier or ("-" if score.status == "scored" else score.get_status_display())
+        return _tier(score.status, score.tier)
 
     @display(description="Usage", ordering="usage")
     def usage_points(self, score: Score) -> str:
@@ -538,6 +547,11 @@ def _who(request: HttpRequest) -> Any:
 def _whole(text: object) -> int:
     """The number that an address names; 0, which no row has, if it is none."""
     return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 19 else 0
+
+
+def _tier(status: str, tier: str) -> str:
+    """The tier, or why there is none."""
+    return tier or ("no tier" if status == Status.SCORED else str(Status(status).label))
 
 
 def _time(at: Any) -> str:

@@ -15,9 +15,9 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 LINE = "1px solid color-mix(in srgb, currentColor 15%, transparent)"
-CELL = f"padding: .375rem .75rem; text-align: left; border-bottom: {LINE}"
+CELL = f"min-width: 4.5rem; vertical-align: top; padding: .375rem .75rem; text-align: left; border-bottom: {LINE}"
 TABLE = (
-    '<div style="overflow-x: auto"><table style="border-collapse: collapse; white-space: nowrap">'
+    '<div style="overflow-x: auto"><table style="border-collapse: collapse">'
     "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
 )
 
