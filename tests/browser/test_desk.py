@@ -1,0 +1,148 @@
+"""The desk in a real browser: by keyboard, without JavaScript, at three widths, for everybody."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.pqlapp.desk_world import Team, account, lead_of
+
+Visit = Callable[..., Page]
+WIDTHS = (360, 768, 1440)
+
+
+def pages() -> list[str]:
+    acme = lead_of("acme")
+    return ["/", "/?tab=closed", "/?ae=unassigned", f"/leads/{acme.pk}/", f"/accounts/{acme.account_id}/", "/team/"]
+
+
+def on_row(page: Page, name: str) -> None:
+    """The keyboard is on this lead's row."""
+    expect(page.locator(".row", has_text=name).locator(".open")).to_be_focused()
+
+
+class TestByKeyboard:
+    def test_a_lead_is_accepted_and_the_next_one_is_at_hand(self, visit: Visit, team: Team) -> None:
+        page = visit("mia")
+        page.keyboard.press("j")
+        on_row(page, "Acme & Sons")
+        page.keyboard.press("a")
+        expect(page.get_by_role("status")).to_contain_text("Acme & Sons accepted for Ann")
+        expect(page.locator(".row")).to_have_count(1)
+        on_row(page, "hooli")
+        expect(page.locator("header.bar")).to_have_count(1)  # a fragment was swapped in, not a page
+        assert lead_of("acme").stage == "sql"
+
+    def test_snooze_and_disqualify_ask_first(self, visit: Visit, team: Team) -> None:
+        page = visit("mia")
+        page.keyboard.press("j")
+        page.keyboard.press("s")
+        expect(page.get_by_role("dialog", name="Snooze Acme & Sons")).to_be_visible()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # 3 days
+        expect(page.get_by_role("status")).to_contain_text("comes back on 13 Mar")
+        on_row(page, "hooli")
+        page.keyboard.press("x")
+        page.get_by_role("dialog").get_by_role("button", name="Disqualify").click()
+        expect(page.get_by_role("status")).to_contain_text("hooli disqualified")
+        expect(page.get_by_role("heading", name="Nothing to do")).to_be_visible()
+        assert (lead_of("acme").state, lead_of("hooli").closed_as) == ("snoozed", "disqualified")
+
+    def test_enter_opens_a_lead_and_its_keys_unfold_the_forms(self, visit: Visit, team: Team) -> None:
+        page = visit("ann")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Acme & Sons")).to_be_visible()
+        page.keyboard.press("x")
+        expect(page.get_by_label("Why", exact=True).first).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(page.locator("#disqualify")).not_to_have_attribute("open", "")
+        page.keyboard.press("a")
+        expect(page.get_by_role("status")).to_contain_text("it is yours to work")
+        expect(page.locator("#accept")).to_have_count(0)
+        page.keyboard.press("q")
+        page.wait_for_url("**/")
+
+    def test_keys_are_letters_while_one_types_and_nothing_when_switched_off(self, visit: Visit, team: Team) -> None:
+        page = visit("ann")
+        page.keyboard.press("/")
+        page.keyboard.type("sonsjax?")
+        expect(page.locator("#q")).to_have_value("sonsjax?")
+        expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+        page.fill("#q", "sons")
+        expect(page.locator(".row")).to_have_count(1)
+        page.locator(".menu summary").click()
+        page.get_by_role("button", name="Off").click()
+        page.keyboard.press("j")
+        page.keyboard.press("?")
+        expect(page.locator("#help")).not_to_be_visible()
+        expect(page.locator(".row .open")).not_to_be_focused()
+        assert lead_of("acme").stage == "pql"
+
+
+class TestWithoutJavaScript:
+    def test_a_lead_is_accepted_snoozed_and_won(self, visit: Visit, team: Team) -> None:
+        page = visit("ann", java_script_enabled=False)
+        page.locator(".row").hover()
+        page.get_by_role("button", name="Accept").click()
+        page.get_by_role("link", name="Accepted 1").click()
+        page.get_by_role("link", name="Acme & Sons", exact=True).click()
+        page.get_by_text("Snooze…").click()
+        page.get_by_role("button", name="1 week").click()
+        assert "comes back on 17 Mar" in page.inner_text("#messages")
+        page.get_by_role("button", name="Wake now").click()
+        page.get_by_text("Won…").click()
+        page.fill("#amount", "900")
+        page.get_by_role("button", name="Won").click()
+        assert "Well done" in page.inner_text("#messages")
+        assert lead_of("acme").closed_as == "won"
+
+    def test_the_theme_is_switched(self, visit: Visit, team: Team) -> None:
+        page = visit("ann", java_script_enabled=False)
+        page.locator(".menu summary").click()
+        page.get_by_role("button", name="Dark").click()
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+class TestForEverybody:
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_axe_finds_nothing(self, visit: Visit, team: Team, theme: str) -> None:
+        page = visit("mia", color_scheme=theme)
+        for where in pages():
+            page.goto(where)
+            for details in page.locator("details").all():
+                details.evaluate("element => { element.open = true; }")
+            found = Axe().run(page)
+            assert found.violations_count == 0, f"{where}: {found.generate_report()}"
+        page.goto("/")
+        for key in ("s", "x", "?"):
+            page.keyboard.press("j")
+            page.keyboard.press(key)
+            found = Axe().run(page)
+            assert found.violations_count == 0, f"dialog of {key}: {found.generate_report()}"
+            page.keyboard.press("Escape")
+
+    def test_nothing_is_wider_than_the_screen(self, visit: Visit, team: Team) -> None:
+        page = visit("mia")
+        for width in (320, *WIDTHS):
+            page.set_viewport_size({"width": width, "height": 800})
+            for where in pages():
+                page.goto(where)
+                over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert over <= 0, f"{where} at {width}: {over} px too wide"
+
+    def test_targets_are_large_enough(self, visit: Visit, team: Team) -> None:
+        page = visit("mia", width=360)
+        for where in pages():
+            page.goto(where)
+            for target in page.locator("button:visible, summary:visible, select:visible, input:visible").all():
+                box = target.bounding_box()
+                assert box is None or min(box["width"], box["height"]) >= 24, f"{where}: {target.inner_text()} {box}"
+
+    def test_an_account_page_opens_from_its_lead(self, visit: Visit, team: Team) -> None:
+        page = visit("ann")
+        page.goto(f"/leads/{lead_of('acme').pk}/")
+        page.get_by_role("link", name="Account page").click()
+        page.wait_for_url(f"**/accounts/{account('acme').pk}/")
+        expect(page.get_by_role("heading", name="How the score came about")).to_be_visible()
