@@ -1,4 +1,4 @@
-"""The tables that Django cannot describe: partitioned events, their keys, and what guards a version."""
+"""What Django cannot describe: partitioned events and their keys, the guard of versions, the built-in signal."""
 
 from django.db import migrations
 
@@ -62,6 +62,12 @@ DROP TRIGGER published_version_never_changes ON scoring_ruleversion;
 DROP FUNCTION scoring_refuse_change_of_published_version();
 """
 
+# What language.document.ANYTHING is, frozen here; a test holds it against the language.
+ANY = """
+INSERT INTO scoring_signal (digest, definition, activated_at, barrier, backfilled_to)
+VALUES ('d8d35c71e0854d8cb2bd36cf1375bcc4434d5652e47fc554fee431c598f8d913', '{"event": "*"}', now(), 0, 0)
+"""
+
 
 class Migration(migrations.Migration):
     """Makes what the models of 0001 leave to SQL."""
@@ -71,4 +77,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(EVENTS, NO_EVENTS),
         migrations.RunSQL(IMMUTABLE, NOT_IMMUTABLE),
+        migrations.RunSQL(ANY, migrations.RunSQL.noop),
     ]

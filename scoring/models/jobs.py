@@ -33,9 +33,7 @@ class Job(models.Model):
     class Meta:
         indexes = [
             # The sweeper: work that nobody carries on.
-            models.Index(
-                fields=["lease_until"], name="job_open", condition=models.Q(state__in=["queued", "running"])
-            ),
+            models.Index(fields=["lease_until"], name="job_open", condition=models.Q(state__in=["queued", "running"])),
         ]
 
     def __str__(self) -> str:

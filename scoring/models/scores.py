@@ -44,15 +44,11 @@ class Score(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["rule_set", "account"], name="account_has_one_score_per_rule_set"
-            ),
+            models.UniqueConstraint(fields=["rule_set", "account"], name="account_has_one_score_per_rule_set"),
         ]
         indexes = [
             # The sweep: whose score may change by silence today.
-            models.Index(
-                fields=["recheck_on"], name="score_due", condition=models.Q(recheck_on__isnull=False)
-            ),
+            models.Index(fields=["recheck_on"], name="score_due", condition=models.Q(recheck_on__isnull=False)),
             # The board and the tiers' sizes.
             models.Index(fields=["rule_set", "tier"], name="score_by_tier"),
             # Publishing: who is not yet of the live version.
