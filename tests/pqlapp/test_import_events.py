@@ -126,7 +126,7 @@ class TestNewestDay:
         assert lines.newest_day(texts=[line(timestamp=None), line(timestamp="soon"), b""]) is None
 
 
-@pytest.mark.usefixtures("no_events_left")
+@pytest.mark.usefixtures("transactional_db")
 class TestImportEvents:
     @pytest.fixture(autouse=True)
     def rung(self, monkeypatch: pytest.MonkeyPatch) -> set[int]:

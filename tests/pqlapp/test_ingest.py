@@ -281,7 +281,7 @@ class TestAnswers:
         assert response["Access-Control-Allow-Origin"] == "*"
 
     @pytest.mark.django_db(transaction=True)
-    def test_a_connection_that_broke_is_replaced(self, no_events_left, post):
+    def test_a_connection_that_broke_is_replaced(self, transactional_db, post):
         assert post("/v1/track", track(1)).status_code == 200
 
         def end(pid: int) -> None:
