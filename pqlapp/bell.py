@@ -20,7 +20,7 @@ from scoring.models import Job
 log = structlog.get_logger(__name__)
 
 MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard is queued
-MARK_LIVES = 30  # seconds; a mark whose message was lost is forgotten then
+MARK_LIVES = 5  # seconds; a mark whose message was lost is forgotten then, and the next tick rings again
 BEAT_SEEN = "pql:bell:beat"
 SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wait for it again and again
 TURN = 20.0  # seconds of work before a worker lets others have a turn

@@ -1,12 +1,8 @@
 """The process tree of a first run, as a person starts it, and what becomes of it when parts are killed."""
 
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,56 +15,11 @@ import redis
 from pqlapp import local, supervisor
 from pqlapp.processes import free_port, lives, wait_until
 from pqlapp.supervisor import Child
+from tests.serving import PATIENCE, Serving
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 120.0  # seconds; a start takes five on an idle machine, and this one may be busy
 Until = Callable[..., None]
 
 pytestmark = pytest.mark.xdist_group("tree")  # the tests of a module share one tree, so they share one worker
-
-
-class Serving:
-    """`manage.py serve` as a process of its own."""
-
-    def __init__(self, directory: Path, port: int) -> None:
-        self.directory, self.port = directory, port
-        handle, log = tempfile.mkstemp(dir=directory.parent, suffix=".log")
-        os.close(handle)
-        self.log = Path(log)
-        environment = {"DATA_DIR": str(directory), "PORT": str(port), "WORKERS": "1", "WEB_WORKERS": "1"}
-        with self.log.open("w") as out:
-            command = [sys.executable, str(REPOSITORY / "manage.py"), "serve"]
-            self.process = subprocess.Popen(command, cwd="/", env=environment, stdout=out, stderr=out)
-
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def is_up(self) -> bool:
-        assert self.process.poll() is None, self.output()
-        return "PQL runs at" in self.output()
-
-    def child(self, name: str) -> psutil.Process | None:
-        """Return the living master process of web, worker or beat."""
-        word = {"web": "gunicorn", "worker": "worker", "beat": "beat"}[name]
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if word in child.cmdline():  # a dead one has none
-                    return child
-        return None
-
-    def answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
-    def family(self) -> list[psutil.Process]:
-        return list(supervisor.marked(str(self.directory)))
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,6 +37,9 @@ def directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pql-tree-", ignore_cleanup_errors=True) as made:
         Path(made).chmod(0o755)
         yield Path(made) / "data"
+        for process in [*supervisor.marked(f"{made}/data"), *_servers_of(Path(made))]:  # whatever a failed test left
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -190,5 +144,5 @@ class TestChild:
 
 class TestListen:
     def test_refuses_in_words(self) -> None:
-        with pytest.raises(supervisor.Refused, match="127.0.0.1:70000"):
+        with pytest.raises(supervisor.Refused, match=r"127\.0\.0\.1:70000"):
             supervisor.listen("127.0.0.1", 70000)
