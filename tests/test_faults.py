@@ -24,6 +24,7 @@ from pqlapp.processes import free_port, wait_until
 from tests.serving import PATIENCE, REPOSITORY, Serving
 
 Until = Callable[..., None]
+Batch = list[dict[str, object]]
 
 pytestmark = pytest.mark.xdist_group("faults")
 
