@@ -74,6 +74,7 @@ class World:
     seed: int
     accounts: int
     day_zero: date
+    first: int = 0  # the first day that is sent: what happened before is told then
 
     def number(self, day: date) -> int:
         """Return the number of a day."""
@@ -87,10 +88,10 @@ class World:
         return sorted(made, key=lambda fact: (fact.at, fact.message_id))
 
     def conversions(self, day: date) -> list[Conversion]:
-        """Return what was paid on one day; on day 0 also what customers of old had paid before."""
+        """Return what was paid on one day; on the first day also what had been paid before, with its true dates."""
         number = self.number(day)
-        found = (_conversion(self, company, number) for company in self.companies(number))
-        return [conversion for conversion in found if conversion]
+        paid = [(company, *payment) for company in self.companies(number) for payment in _payments(company)]
+        return [_paid(self, company, kind, on) for company, kind, on in paid if max(on, self.first) == number]
 
     def companies(self, number: int) -> tuple[Company, ...]:
         """Return the companies that signed up by the day of this number."""
@@ -107,7 +108,7 @@ class World:
         chance = dice(self.seed, company.number, number)
         calls = _Calls(self, company, number)
         for person in company.people:
-            if person.joins_on == number or (number == 0 and person.joins_on < 0):
+            if max(person.joins_on, self.first) == number:
                 calls.join(person, chance)
         calls.change_plan()
         calls.live(chance)
@@ -134,6 +135,7 @@ class _Calls:
     def __init__(self, world: World, company: Company, number: int) -> None:
         self.world, self.company, self.number = world, company, number
         self.made: list[Fact] = []
+        self.joined: dict[int, float] = {}  # who joined today, and at which second
 
     def join(self, person: Person, chance: random.Random) -> None:
         """Visit without a name, sign up, and join the workspace."""
@@ -142,18 +144,18 @@ class _Calls:
             for page in ("Home", "Templates") if person.number == 0 else ("Invitation",):
                 self.call(start, "$page", person, known=False, properties={"name": page})
                 start += chance.uniform(20, 90)
+        self.joined[person.number] = start
         traits = {"name": person.name, "title": person.title} | ({"email": person.email} if person.email else {})
         self.call(start, "$identify", person, properties=traits, user_traits=traits)
         if self.company.id:
-            account = _traits(self.world, self.company) if person.number == 0 else {}
+            account = _traits(self.world, self.company, self.number) if person.number == 0 else {}
             self.call(start + 2, "$group", person, joins=True, properties=account, account_traits=account)
 
     def change_plan(self) -> None:
         """Tell the new plan on the day of the payment."""
         company = self.company
         if company.buys_on == self.number and company.id:
-            plan = "business" if company.kind is Kind.CUSTOMER else "team"
-            traits = {"plan": plan, "seats": len(company.people) + 4}
+            traits = _subscription(company, self.number)
             self.call(
                 _paid_at(company), "$group", company.people[0], joins=True, properties=traits, account_traits=traits
             )
@@ -173,6 +175,8 @@ class _Calls:
     def session(self, person: Person, mood: str, chance: random.Random) -> None:
         """Half an hour at the whiteboard."""
         second = _start(self.company, chance)
+        if person.number in self.joined:  # nobody is there before the sign-up
+            second = self.joined[person.number] + 60
         for doing in _leanings(self.world.seed, self.company, mood):
             if chance.random() < doing[1]:
                 second = self.do(second, doing[0], person, chance)
@@ -193,6 +197,7 @@ class _Calls:
     def wake(self, founder: Person, chance: random.Random) -> None:
         """The day on which use takes off, at any hour: a team forms, seats run out, somebody asks for us."""
         second = self.company.number * GOLDEN % 1.0 * 84_000 + chance.uniform(0, 600)
+        second = max(second, self.joined.get(founder.number, 0.0) + 60)
         if self.company.kind is Kind.HAND_RAISER:
             self.call(
                 second, "Sales Contacted", founder, properties={"topic": chance.choice(["Pricing", "Demo", "SSO"])}
@@ -227,7 +232,7 @@ class _Calls:
         )
 
 
-def _traits(world: World, company: Company) -> dict[str, Any]:
+def _traits(world: World, company: Company, day: int) -> dict[str, Any]:
     """What the sign-up form asks of a company."""
     since = world.day_zero + timedelta(days=company.signs_up_on)
     return {
@@ -235,9 +240,16 @@ def _traits(world: World, company: Company) -> dict[str, Any]:
         "industry": company.industry,
         "country": company.country,
         "employees": company.employees,
-        "plan": company.plan,
         "created_at": since.isoformat(),
-    } | ({"seats": company.seats} if company.seats else {})
+    } | _subscription(company, day)
+
+
+def _subscription(company: Company, day: int) -> dict[str, Any]:
+    """Plan and paid seats on a day."""
+    if company.buys_on is None or day < company.buys_on:
+        return {"plan": company.plan} | ({"seats": company.seats} if company.seats else {})
+    plan = "business" if company.kind is Kind.CUSTOMER else "team"
+    return {"plan": plan, "seats": len(company.people) + 4}
 
 
 def _mood(company: Company, day: int) -> tuple[str, float]:
@@ -291,12 +303,12 @@ def _paid_at(company: Company) -> float:
     return 30_000 + company.number * 977 % 30_000
 
 
-def _conversion(world: World, company: Company, day: int) -> Conversion | None:
-    if company.kind is Kind.CUSTOMER and day == 0:
-        return _paid(world, company, "paid", company.signs_up_on + 9)
-    if company.buys_on == day and company.signs_up_on <= day:
-        return _paid(world, company, "upgraded" if company.kind is Kind.CUSTOMER else "paid", day)
-    return None
+def _payments(company: Company) -> list[tuple[str, int]]:
+    """The kinds of payment that a company makes, and on which day."""
+    of_old = company.kind is Kind.CUSTOMER
+    first = [("paid", company.signs_up_on + 9)] if of_old else []
+    later = [("upgraded" if of_old else "paid", company.buys_on)] if company.buys_on is not None else []
+    return [*first, *later]
 
 
 def _paid(world: World, company: Company, kind: str, day: int) -> Conversion:

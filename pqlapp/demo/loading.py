@@ -90,8 +90,8 @@ def load(*, accounts: int, seed: int, now: datetime, days: int = TODAY, on_progr
         facts.fix_rebase(source=source, days=day_zero.toordinal())
     day_zero = date.fromordinal(facts.fix_rebase(source=source, days=now.date().toordinal() - TODAY))
     with _hands() as hands:
-        run = _Run(World(seed, accounts, day_zero), source, now, on_progress, hands)
-        run.go(skip=TODAY - days)
+        run = _Run(World(seed, accounts, day_zero, TODAY - days), source, now, on_progress, hands)
+        run.go()
     return Loaded(run.calls, run.opened)
 
 
@@ -174,9 +174,9 @@ class _Run:
     agenda: list[tuple[datetime, int, int, Deed]] = field(default_factory=list)  # a heap: when, turn, lead, what
     turns: Iterator[int] = field(default_factory=count)
 
-    def go(self, *, skip: int) -> None:
+    def go(self) -> None:
         """Record and live through all days that are missing."""
-        since = self.newest() or self.world.at(skip, 0)
+        since = self.newest() or self.world.at(self.world.first, 0)
         days = [since.date() + timedelta(days=n) for n in range((self.now.date() - since.date()).days + 1)]
         self.look_forward(since)
         plain: list[date] = []
