@@ -104,7 +104,7 @@ def act(
     form_class: type[forms.Form] = Nothing,
 ) -> HttpResponse:
     """Ask once more, then do it: returns the page that asks, or leads to the page of what `do` returned."""
-    form = form_class(request.POST or None)
+    form = form_class(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             return HttpResponseRedirect(pages.page_of(do(form.cleaned_data)))

@@ -1,0 +1,226 @@
+from datetime import timedelta
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import TestCase
+from django.urls import reverse
+
+from routing import people
+from routing.models import AE, HandlingPolicy, Membership, Pool
+from scoring import facts, jobs, rules
+from scoring.models import Account, Exclusion, Job, Key, Parked, RuleSet, RuleVersion, Source
+from tests.pqlapp import desk_world
+from tests.pqlapp.desk_world import NOW, RULES, Team
+
+
+class World(TestCase):
+    team: Team
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.team = desk_world.build()
+        failed = {"attempts": 1, "first_failed_at": NOW, "retry_at": NOW + timedelta(hours=1)}
+        Parked.objects.create(account=desk_world.account("globex"), reason="made up", **failed)
+        facts.create_key(source=Source.objects.get(), kind="write", by=None, at=NOW)
+        people.set_handling(rule_set=RuleSet.objects.get(), tier="hot", handling="sales", at=NOW)
+        facts.exclude(kind="domain", value="us.example", why="internal", by=None, at=NOW)
+
+    def setUp(self) -> None:
+        self.client.force_login(self.team.admin)
+
+    def page(self, name: str, *args: object) -> str:
+        return reverse(f"admin:{name}", args=args)
+
+    def post(self, name: str, /, *args: object, **data: object) -> str:
+        """Post a form and return the page that it leads to, as text."""
+        response = self.client.post(self.page(name, *args), data, follow=True)
+        assert response.status_code == 200
+        return response.content.decode()
+
+
+class TestWhoEnters(World):
+    def test_an_ae_a_manager_and_a_stranger_are_kept_out_of_every_page(self) -> None:
+        for user in (self.team.ann.user, self.team.manager, self.team.stranger):
+            self.client.force_login(user)
+            for model in admin.site._registry:
+                page = self.page(f"{model._meta.app_label}_{model._meta.model_name}_changelist")
+                assert self.client.get(page).status_code == 302, (user, page)
+
+    def test_staff_without_the_role_see_nothing(self) -> None:
+        User.objects.filter(pk=self.team.stranger.pk).update(is_staff=True)
+        self.client.force_login(User.objects.get(pk=self.team.stranger.pk))
+        assert self.client.get(self.page("scoring_key_changelist")).status_code == 403
+        assert self.client.get(self.page("scoring_key_add")).status_code == 403
+
+    def test_staff_in_the_group_of_admins_enter(self) -> None:
+        self.team.stranger.groups.add(Group.objects.get(name="Admin"))
+        User.objects.filter(pk=self.team.stranger.pk).update(is_staff=True)
+        self.client.force_login(User.objects.get(pk=self.team.stranger.pk))
+        assert self.client.get(self.page("scoring_key_changelist")).status_code == 200
+
+
+class TestEveryPage(World):
+    def test_lists_and_shows_what_there_is(self) -> None:
+        rules.publish(version=rules.draft(text=RULES + "# more", by=None, at=NOW), note="", by=None, at=NOW)
+        assert self.client.get("/admin/").status_code == 200
+        for model, pages in admin.site._registry.items():
+            name = f"{model._meta.app_label}_{model._meta.model_name}"
+            assert self.client.get(self.page(f"{name}_changelist")).status_code == 200, name
+            found = model._default_manager.first()
+            assert found is not None, name
+            assert self.client.get(self.page(f"{name}_change", found.pk)).status_code == 200, name
+            if pages.search_fields:
+                assert self.client.get(self.page(f"{name}_changelist") + "?q=a").status_code == 200, name
+
+    def test_deletes_nothing(self) -> None:
+        for model in admin.site._registry:
+            name = f"{model._meta.app_label}_{model._meta.model_name}"
+            found = model._default_manager.first()
+            if found is not None:
+                assert self.client.post(self.page(f"{name}_delete", found.pk), {"post": "yes"}).status_code == 403, name
+
+
+class TestRules(World):
+    def test_a_wrong_document_is_refused_with_line_and_field_of_every_fault(self) -> None:
+        wrong = RULES.replace("within: 14 days}, max: 30", "within: soon}, max: 30").replace(
+            "group: company", "group: compny"
+        )
+        page = self.post("scoring_ruleversion_add", text=wrong)
+        assert "line 14, rules[0].per.within: must be a whole number" in page
+        assert "rules[3].group" in page and "did you mean &#x27;company&#x27;" in page
+        assert RuleVersion.objects.count() == 1
+
+    def test_a_draft_is_stored_and_changed(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        version = RuleVersion.objects.get(number=2)
+        assert version.created_by == self.team.admin
+        self.post("scoring_ruleversion_change", version.pk, text=RULES + "# a third\r\n")
+        version.refresh_from_db()
+        assert version.text.endswith("# a third\n") and version.number == 2
+
+    def test_a_draft_stays_in_its_rule_set(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        draft = RuleVersion.objects.get(number=2)
+        page = self.post("scoring_ruleversion_change", draft.pk, text=RULES.replace("slug: new", "slug: old"))
+        assert "must stay" in page
+
+    def test_a_published_version_is_not_changed(self) -> None:
+        live = RuleVersion.objects.get()
+        response = self.client.post(self.page("scoring_ruleversion_change", live.pk), {"text": RULES + "# no"})
+        assert response.status_code == 403
+        live.refresh_from_db()
+        assert live.text == RULES
+
+    def test_publish_asks_for_the_reason_and_leads_to_the_job(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        draft = RuleVersion.objects.get(number=2)
+        publish = f"{self.page('scoring_ruleversion_changelist')}{draft.pk}/publish/"
+        assert "Publish new-business v2" in self.client.get(publish).content.decode()
+        assert not Job.objects.filter(state="queued").exists()
+        response = self.client.post(publish, {"note": "It is better."})
+        job = Job.objects.get(state="queued")
+        assert job.arguments["note"] == "It is better." and job.created_by == self.team.admin
+        self.assertRedirects(response, self.page("scoring_job_change", job.pk))
+
+    def test_a_running_jobs_page_refreshes_itself_until_it_is_over(self) -> None:
+        version = rules.draft(text=RULES + "# more", by=None, at=NOW)
+        job = rules.publish(version=version, note="", by=None, at=NOW)
+        page = self.page("scoring_job_change", job.pk)
+        assert self.client.get(page)["Refresh"] == "2"
+        claimed = jobs.claim(job=job, at=NOW)
+        assert claimed is not None
+        jobs.finish(job=claimed, result={}, at=NOW)
+        assert "Refresh" not in self.client.get(page)
+
+    def test_what_cannot_be_published_is_told(self) -> None:
+        live = RuleVersion.objects.get()
+        response = self.client.post(f"{self.page('scoring_ruleversion_changelist')}{live.pk}/publish/", follow=True)
+        assert "is live already" in response.content.decode()
+
+    def test_roll_back_is_told_when_there_is_nothing_before(self) -> None:
+        rule_set = RuleSet.objects.get()
+        response = self.client.post(f"{self.page('scoring_ruleset_changelist')}{rule_set.pk}/roll_back/", follow=True)
+        assert "one live version at most" in response.content.decode()
+
+
+class TestKeysAndExclusions(World):
+    def test_a_key_is_shown_once(self) -> None:
+        page = self.post("scoring_key_add", source=Source.objects.get().pk, kind="server")
+        key = Key.objects.get(kind="server")
+        secret = page.split('value="')[-1].split('"')[0]
+        assert facts.key_for(secret=secret) == key
+        assert secret not in self.client.get(self.page("scoring_key_change", key.pk)).content.decode()
+
+    def test_a_revoked_key_no_longer_opens(self) -> None:
+        key, secret = facts.create_key(source=Source.objects.get(), kind="write", by=None, at=NOW)
+        self.client.post(f"{self.page('scoring_key_changelist')}{key.pk}/revoke/")
+        assert facts.key_for(secret=secret) is None
+
+    def test_a_source_is_made(self) -> None:
+        self.post("scoring_source_add", slug="billing")
+        assert Source.objects.filter(slug="billing").exists()
+
+    def test_an_exclusion_is_made_and_lifted(self) -> None:
+        self.post(
+            "scoring_exclusion_add", kind="account", value="acme", why="test", note="ours", starts_on="", ends_on=""
+        )
+        made = Exclusion.objects.get(value="acme")
+        assert (made.why, made.created_by) == ("test", self.team.admin)
+        self.client.post(f"{self.page('scoring_exclusion_changelist')}{made.pk}/lift/")
+        made.refresh_from_db()
+        assert made.ends_on is not None
+
+
+class TestPeople(World):
+    def test_an_ae_is_made_with_log_in_and_pool(self) -> None:
+        self.post(
+            "routing_ae_add",
+            email="cleo@example.com",
+            name="Cleo Marchetti",
+            pool="East",
+            weight=3,
+            capacity=7,
+            time_zone="Europe/Rome",
+            password="correct horse battery",
+        )
+        cleo = AE.objects.get(user__username="cleo@example.com")
+        assert cleo.memberships.get().weight == 3
+        assert Pool.objects.filter(name="East").exists()
+
+    def test_what_the_verb_refuses_is_told(self) -> None:
+        common = {"email": "cleo@example.com", "name": "Cleo", "pool": "East", "weight": 1}
+        page = self.post("routing_ae_add", **common, time_zone="Mars/Olympus")
+        assert "is not a time zone" in page
+        assert not AE.objects.filter(user__username="cleo@example.com").exists()
+
+    def test_a_place_in_a_pool_changes_weight_and_capacity_and_nothing_else(self) -> None:
+        place = Membership.objects.get(ae=self.team.ann)
+        credit = place.credit
+        self.post("routing_membership_change", place.pk, weight=5, capacity="", is_active="on")
+        place.refresh_from_db()
+        assert (place.weight, place.capacity, place.is_active, place.credit) == (5, None, True, credit)
+
+    def test_an_ae_is_deactivated_and_the_leads_go_to_others(self) -> None:
+        self.client.post(f"{self.page('routing_ae_changelist')}{self.team.ann.pk}/deactivate/")
+        assert not AE.objects.get(pk=self.team.ann.pk).is_active
+        assert desk_world.lead_of("acme").ae == self.team.ben
+
+    def test_the_handling_of_a_tier_is_set_and_changed(self) -> None:
+        given = {"rule_set": RuleSet.objects.get().pk, "tier": "warm", "handling": "nurture", "pool": ""}
+        self.post("routing_handlingpolicy_add", **given)
+        policy = HandlingPolicy.objects.get(tier="warm")
+        self.post("routing_handlingpolicy_change", policy.pk, handling="sales", pool="")
+        policy.refresh_from_db()
+        assert (policy.tier, policy.handling) == ("warm", "sales")
+
+    def test_a_log_in_is_made(self) -> None:
+        self.post(
+            "auth_user_add", email="max@example.com", name="Max", role="Manager", password="correct horse battery"
+        )
+        made = User.objects.get(username="max@example.com")
+        assert made.groups.get().name == "Manager" and made.check_password("correct horse battery")
+
+    def test_the_account_page_leads_to_the_desk(self) -> None:
+        acme = Account.objects.get(external_id="acme")
+        page = self.client.get(self.page("scoring_account_change", acme.pk)).content.decode()
+        assert reverse("account", args=[acme.pk]) in page and "Acme &amp; Sons" in page
