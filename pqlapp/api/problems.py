@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import psycopg
+import structlog
 from django import db
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -17,6 +18,8 @@ from rest_framework.response import Response
 from pqlapp.parser import Refused
 from routing import leads
 from scoring import engine, language, rules
+
+log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds
@@ -78,6 +81,8 @@ def handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     problem = _problem(error)
     if problem is None:
         return None
+    if problem.status == 503:
+        log.warning("database_away", reason=str(error))
     return Response(
         document(problem=problem, detail=_detail(error, problem), faults=list(_faults(error))),
         status=problem.status,

@@ -67,7 +67,11 @@ class TestAccounts:
         assert world.server_key.ask("GET", f"accounts/{named}").status_code == 404
 
     def test_show_the_traits_that_count(self, world: World) -> None:
-        traits = [(3, {"plan": "free", "seats": 5}), (2, {"plan": "pro"}), (1, {"seats": None})]
+        traits: list[tuple[int, dict[str, Any]]] = [
+            (3, {"plan": "free", "seats": 5}),
+            (2, {"plan": "pro"}),
+            (1, {"seats": None}),
+        ]
         for days, stated in traits:
             fact = facts.Fact(
                 message_id=f"g{days}",

@@ -77,7 +77,11 @@ class Command(BaseCommand):
         document = rules.document_of(version)
         try:
             with tqdm(total=len(days), unit=" days", file=sys.stderr, mininterval=1.0) as bar:
-                return scores.replay(document=document, days=days, on_day=lambda day: bar.update() and None)
+
+                def step(day: date) -> None:
+                    bar.update()
+
+                return scores.replay(document=document, days=days, on_day=step)
         except engine.SignalsMissing as missing:
             raise CommandError(f"{version}: {missing}") from missing
 
