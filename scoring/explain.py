@@ -14,6 +14,7 @@ LONGEST = 160  # characters of a why-now sentence
 MOST_REASONS = 3
 MOST_FACTS = 3
 SIGNS = {"at_least": "≥", "at_most": "≤", "more_than": ">", "less_than": "<", "equals": "="}
+UNSEEN = {"trait": "not known", "age": "not known", "ratio": "no value", "ever": "never", "outcome": "never"}
 TESTS = {"in": "one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
 # Past tenses that do not end in -ed; a signal or a rule that starts or ends with one is told as a deed.
 IRREGULAR = frozenset(
@@ -302,7 +303,9 @@ def _observed(condition: Plain, as_of: date) -> str:
     if measure == "ratio" and value and None in value:
         value = None
     if value is None:
-        return "not known" if measure in ("trait", "age") else "never" if measure != "ratio" else "no value"
+        return UNSEEN.get(measure, "none")
+    if value == 0 and measure in ("count", "users", "days"):
+        return "none"
     if measure in ("age", "since_last"):
         since = date.fromisoformat(value)
         return f"{_of((as_of - since).days, 'day')}, since {day(since, as_of)}"

@@ -54,6 +54,16 @@ class Row:
         """The lead itself."""
         return self.row.lead
 
+    @property
+    def usage(self) -> int:
+        """Hundredths of a point: now; of a closed lead, when it opened."""
+        return self.row.usage if self.lead.is_open else int(self.lead.opening["usage"])
+
+    @property
+    def fit(self) -> int:
+        """Hundredths of a point: now; of a closed lead, when it opened."""
+        return self.row.fit if self.lead.is_open else int(self.lead.opening["fit"])
+
 
 # ---- the queue
 
@@ -165,7 +175,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
     """Show everything about one lead: why, who, what happened, what may change, and what can be done."""
     now = timezone.now()
     lead = _lead(viewer, pk)
-    score = Score.objects.filter(rule_set=lead.rule_set_id, account=lead.account_id).select_related("version").first()
+    score = _score(lead) if lead.is_open else None
     version = score.version if score else lead.version
     document = reads.document(version.pk)
     ledger = score.ledger if score else lead.opening
@@ -195,6 +205,11 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             **_silence(document, score, now),
         },
     )
+
+
+def _score(lead: Lead) -> Score | None:
+    """The present score of the rule set that opened the lead."""
+    return Score.objects.filter(rule_set=lead.rule_set_id, account=lead.account_id).select_related("version").first()
 
 
 def _lead(viewer: Viewer, pk: int) -> Lead:

@@ -66,6 +66,16 @@ document.addEventListener("htmx:afterSettle", (event) => {
   place = -1;
 });
 
+function say(words) {
+  const message = document.createElement("p");
+  message.className = "message error";
+  message.textContent = words;
+  document.getElementById("messages").replaceChildren(message);
+}
+
+document.addEventListener("htmx:responseError", () => say("That did not work: the page may be out of date. Reload it."));
+document.addEventListener("htmx:sendError", () => say("The server cannot be reached. Try again in a moment."));
+
 // ---- keys
 
 function unfold(id) {

@@ -50,8 +50,9 @@ def moment(when: datetime | None) -> str:
 
 @register.filter
 def turns(billionths: int) -> str:
-    """Write a credit of the rotation in turns: "+0.333"."""
-    return f"{billionths / 1_000_000_000:+.3f}".replace("-", "−")
+    """Write a credit of the rotation in turns: "+0.333", "−0.500", "0"."""
+    thousandths = round(billionths / 1_000_000)
+    return f"{thousandths / 1000:+.3f}".replace("-", "−") if thousandths else "0"
 
 
 @register.filter

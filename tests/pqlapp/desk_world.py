@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import time_machine
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import TestCase
 
 from routing import leads, people
@@ -81,16 +83,24 @@ def build() -> Team:
     job = jobs.claim(job=rules.publish(version=version, note="", by=None, at=NOW), at=NOW)
     assert job
     rules.run_publish(job=job, clock=lambda: NOW)
+    _score()
+    for name in ("acme", "hooli"):  # in this order, whatever their shards: Ann's turn is the first
+        with transaction.atomic():
+            leads.consider(account_id=account(name).pk, rule_set_id=version.rule_set_id, cause="event", at=NOW)
     rescore()
     return team
 
 
 def rescore() -> None:
     """Score all that was touched, and open the leads that follow."""
+    _score()
+    leads.open_all(at=NOW, limit=1000)
+
+
+def _score() -> None:
     for shard in range(SHARDS):
         while scores.rescore_touched(shard=shard, as_of=NOW.date(), at=NOW).accounts:
             pass
-    leads.open_all(at=NOW, limit=1000)
 
 
 def lead_of(name: str) -> Lead:
@@ -117,7 +127,13 @@ def event(group: str, name: str, days: float, number: int = 0, **properties: obj
 
 def company(group: str, **traits: object) -> list[Fact]:
     """A company's traits, and its Eve, who does everything."""
-    common = {"at": ago(days=30), "user_id": f"eve@{group}", "anonymous_id": None, "group_id": group, "properties": {}}
+    common: dict[str, Any] = {
+        "at": ago(days=30),
+        "user_id": f"eve@{group}",
+        "anonymous_id": None,
+        "group_id": group,
+        "properties": {},
+    }
     person = {"name": "Eve Adams", "email": f"eve@{group}.example", "title": "Head of Ops"}
     return [
         Fact(message_id=f"{group} g", name="$group", joins=True, user_traits={}, account_traits=traits, **common),

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -238,6 +239,16 @@ class TestLead(Desk):
         world.rescore()
         assert "The ledger on the day it opened" in page(self.team.ann.user, path("lead", lead_of("acme")))
 
+    def test_a_closed_lead_is_told_as_it_opened(self) -> None:
+        leads.disqualify(lead=lead_of("acme"), reason="No need", by=self.team.ann.user, at=NOW)
+        exported = [world.event("acme", "Report Exported", 0, i) for i in range(3)]
+        facts.record(source=facts.create_source(slug="web", at=NOW), facts=exported, received_at=NOW)
+        world.rescore()
+        shown = page(self.team.ann.user, path("lead", lead_of("acme")))
+        assert "As it was when the lead opened on 10 Mar, version 1" in shown
+        assert "They export reports none" in shown
+        assert "usage 45 fit 25" in page(self.team.ann.user, "/?tab=closed")
+
     def test_names_from_outside_cannot_become_markup(self) -> None:
         evil = world.company("evil", name="<script>alert(1)</script>", employees=200)
         evil += [world.event("evil", "Teammate Invited", 1, i) for i in range(3)]
@@ -391,6 +402,16 @@ class TestLogIn(Desk):
     def test_a_wrong_password_is_said_in_words(self) -> None:
         response = self.client.post("/login/", {"username": "ann@example.com", "password": "nope"})
         assert "do not belong together" in response.content.decode()
+
+
+class TestFaults(Desk):
+    def test_a_page_that_is_not_there_says_so_in_our_words(self) -> None:
+        response = as_(self.team.ann.user).get("/leads/999999/")
+        assert response.status_code == 404
+        assert "the lead is not one of yours" in response.content.decode()
+
+    def test_the_page_of_a_fault_needs_nothing(self) -> None:
+        assert "Something broke" in render_to_string("500.html")
 
 
 class TestSparkline:

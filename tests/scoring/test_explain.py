@@ -142,7 +142,7 @@ class TestLineWords:
     def test_says_not_where_the_rule_does(self) -> None:
         quiet = line("Quiet", condition("count", "any", None, negated=True, threshold=5))
         words = explain.line_words(quiet, as_of=TODAY)
-        assert (words.observed, words.threshold) == ("never", "not ≥ 5 in 14 days")
+        assert (words.observed, words.threshold) == ("none", "not ≥ 5 in 14 days")
 
     def test_says_bytes_and_per_cent_as_such(self) -> None:
         mb = line("Heavy", condition("sum", "used_mb", 51200, threshold=1000))
