@@ -93,12 +93,13 @@ class Child:
         )
 
     def bury(self) -> int | None:
-        """Return the exit code of a child found dead, end what it left, and settle when it starts again."""
+        """Return the exit code of a child found dead, and settle when it starts again.
+
+        Its own children see its death and end by themselves, after what they are doing.
+        """
         if self.process is None or self.process.poll() is None:
             return None
-        code = self.process.returncode
-        self.signal(signal.SIGKILL)
-        self.process = None
+        code, self.process = self.process.returncode, None
         lived = time.monotonic() - self.started
         self.wait = FIRST_WAIT if lived > SETTLED else min(self.wait * 2, LONGEST_WAIT)
         self.due = time.monotonic() + self.wait

@@ -281,8 +281,9 @@ class TestAfterAKill:
                 assert _ping(urls)
 
     def test_a_stale_pid_file_with_a_recycled_pid_is_no_server(self, directory: Path) -> None:
-        stranger = subprocess.Popen(["sleep", "60"])
         stale = directory / "servers/postgres/postmaster.pid"
+        owner = stale.parent.stat().st_uid  # PostgreSQL itself sees through a pid of another account
+        stranger = subprocess.Popen(["sleep", "60"], user=owner, cwd="/")
         lines = [
             str(stranger.pid),
             str(stale.parent),
