@@ -3,7 +3,7 @@
 import os
 
 wsgi_app = "pqlapp.wsgi:application"
-bind = os.environ.get("BIND", "0.0.0.0:8000")  # noqa: S104 - in an image the port is published on purpose
+bind = os.environ.get("BIND", "0.0.0.0:8000")  # in an image the port is published on purpose
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
