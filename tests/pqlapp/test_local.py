@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
@@ -131,10 +131,11 @@ def _postmaster(directory: Path) -> psutil.Process:
     return psutil.Process(int((directory / "servers/postgres/postmaster.pid").read_text().split()[0]))
 
 
-def _ask(urls: dict[str, str], statement: str) -> Any:
+def _ask(urls: dict[str, str], statement: LiteralString) -> Any:
     with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
-        return cursor.fetchone()[0] if cursor.description else None
+        cursor = connection.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
 
 
 def _ping(urls: dict[str, str]) -> bool:
