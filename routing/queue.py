@@ -59,6 +59,12 @@ class Row:
         """Hundredths of a point: now, or when it opened if there is no score any more."""
         return self.score.fit if self.score else int(self.lead.opening["fit"])
 
+    @property
+    def has_cooled(self) -> bool:
+        """Whether an open lead's account is in no PQL tier now, nor holds the lead's: it is kept as somebody touched it."""
+        score = self.score
+        return self.lead.is_open and score is not None and not score.is_pql and self.lead.tier not in score.held
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:

@@ -191,6 +191,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "why": _why(lead, score, now),
             "activity": reads.activity([lead.account_id], as_of=now.date())(lead.account_id),
             "age": now - lead.opened_at,
+            "has_cooled": queue.Row(lead=lead, score=score, age=now - lead.opened_at).has_cooled,
             "ledger": laid_out(ledger, as_of=now.date()),
             "opening": _opening(lead, score, now),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],

@@ -50,6 +50,15 @@ class TestQueueOf:
         (row,) = queue.queue_of(ae=ann, at=later(days=2))
         assert (row.usage, row.fit, row.age) == (7000, 1000, timedelta(days=2))
 
+    def test_tells_which_accounts_have_cooled(self, ann: AE) -> None:
+        opened("kept")
+        opened("held")
+        opened("cold")
+        world.score(world.account("held"), "cold", held=["hot"])
+        world.score(world.account("cold"), "cold")
+        cooled = {row.lead.account.external_id: row.has_cooled for row in queue.queue_of(ae=ann, at=NOW)}
+        assert cooled == {"kept": False, "held": False, "cold": True}
+
     def test_falls_back_to_the_opening_score(self, ann: AE) -> None:
         opened("acme")
         Score.objects.all().delete()
