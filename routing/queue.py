@@ -61,7 +61,7 @@ class Row:
 
     @property
     def has_cooled(self) -> bool:
-        """Whether an open lead's account is in no PQL tier now, nor holds the lead's: it is kept as somebody touched it."""
+        """Whether an open lead's account is in no PQL tier now and holds not even the lead's: somebody touched it."""
         score = self.score
         return self.lead.is_open and score is not None and not score.is_pql and self.lead.tier not in score.held
 

@@ -73,6 +73,9 @@ MOVES: Mapping[str, Move] = {
     "convert": Move("won", OPEN, to_state=State.CLOSED, closed_as="won", by_person=False),
 }
 
+# Somebody worked the lead, on the desk or by the API.
+WORK = frozenset({"accept", "snooze", "disqualify", "win", "lose"})
+
 
 def refusal(*, lead: Lead, verb: str) -> str:
     """Return in a sentence why the verb is not allowed for the lead now; empty if it is."""
@@ -133,7 +136,7 @@ def make(
         raise IllegalMove(why)
     move, before = MOVES[verb], (lead.state, lead.stage)
     changes |= {"state": move.to_state or lead.state, "stage": move.to_stage or lead.stage}
-    if by is not None and move.by_person and lead.first_touched_at is None and verb not in ("reassign", "unassign"):
+    if verb in WORK and lead.first_touched_at is None:
         changes["first_touched_at"] = at
     for field, value in changes.items():
         setattr(lead, field, value)

@@ -38,6 +38,11 @@ class TestAccept:
         move = LeadMove.objects.latest("id")
         assert (move.verb, move.by, move.from_stage, move.to_stage) == ("accept", ann.user, "pql", "sql")
 
+    def test_an_integration_touches_it_as_a_person_does(self) -> None:
+        world.team()
+        lead = opened()
+        assert leads.accept(lead=lead, by=None, at=later(minutes=5)).first_touched_at == later(minutes=5)
+
     def test_ends_a_snooze(self) -> None:
         ann, _ = two()
         leads.snooze(lead=opened(), until=later(days=1), by=ann.user, at=NOW)
