@@ -187,7 +187,7 @@ class AEPages(AdminPages):
     def places(self, ae: AE) -> str | SafeString:
         """The memberships."""
         rows = ae.memberships.select_related("pool").order_by("pool__name")
-        return _memberships(self, rows, lambda membership: membership.pool)
+        return _memberships(self, rows, lambda membership: membership.pool.name)
 
     def save_model(self, request: HttpRequest, obj: AE, form: Any, change: bool) -> None:
         """Make the AE, with what is missing of log-in, pool and membership."""
@@ -242,7 +242,7 @@ class PoolPages(AdminPages):
     def rotation(self, pool: Pool) -> str | SafeString:
         """Whose turn it is: the largest credit, as a rule."""
         rows = pool.memberships.select_related("ae__user").order_by("ae__user__first_name")
-        return _memberships(self, rows, lambda membership: membership.ae)
+        return _memberships(self, rows, lambda membership: membership.ae.name)
 
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
         """Make the pool."""
@@ -366,8 +366,7 @@ class LeadPages(AdminPages):
 def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str | SafeString:
     shown = [
         (
-            link(pages, membership),
-            of(membership),
+            link(pages, membership, of(membership)),
             membership.weight,
             "no limit" if membership.capacity is None else membership.capacity,
             f"{membership.credit / 1e9:+.2f}",
@@ -376,7 +375,7 @@ def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str 
         )
         for membership in rows
     ]
-    return table(["Membership", "", "Weight", "Capacity", "Credit (turns)", "Served", "Active"], shown)
+    return table(["Place", "Weight", "Capacity", "Credit (turns)", "Served", "Active"], shown)
 
 
 def _redirect(address: str) -> HttpResponse:

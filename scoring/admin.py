@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -96,7 +96,9 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
         try:
             slug = language.parse(text).slug
         except language.Invalid as invalid:
-            self.add_error(None, [str(fault) for fault in invalid.faults])
+            # One error with a line for each: the admin runs several together.
+            told = format_html_join(mark_safe("<br>"), "{}", ([fault] for fault in invalid.faults))
+            self.add_error(None, told)
             return
         if self.instance.pk and slug != self.instance.rule_set.slug:
             self.add_error(None, f"slug: must stay {self.instance.rule_set.slug!r}; another slug is another rule set")

@@ -122,13 +122,12 @@ def take_over(obj: Model, stored: Model) -> None:
     obj.__dict__.update(stored.__dict__)
 
 
-def link(pages: AdminPages, obj: Model | None) -> str | SafeString:
-    """Return a link to an object's page, or a dash."""
-    return (
-        format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', pages.page_of(obj), obj)
-        if obj
-        else "-"
-    )
+def link(pages: AdminPages, obj: Model | None, text: object = None) -> str | SafeString:
+    """Return a link to an object's page, with a text of its own or the given one; a dash if there is none."""
+    if obj is None:
+        return "-"
+    shown = obj if text is None else text
+    return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', pages.page_of(obj), shown)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str | SafeString:
