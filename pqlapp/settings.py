@@ -207,6 +207,7 @@ CELERY_BEAT_SCHEDULE = {"tick": {"task": "pqlapp.bell.tick", "schedule": 2.0, "o
 
 # ---- logs: lines of JSON, or readable ones on a terminal
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+REQUEST_LOG_LEVEL = env.str("REQUEST_LOG_LEVEL", default="WARNING")
 _SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -243,9 +244,7 @@ LOGGING = {
     "loggers": {
         "django.server": {"handlers": ["stderr"], "propagate": False},
         # A line for each request and each ring would drown everything else; failures still speak.
-        "django_structlog": {"level": env.str("REQUEST_LOG_LEVEL", default="WARNING")},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
+        "django_structlog": {"level": REQUEST_LOG_LEVEL},
+        "celery": {"level": REQUEST_LOG_LEVEL},
     },
 }

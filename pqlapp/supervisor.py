@@ -139,7 +139,7 @@ class Tree:
                 if not announced and (announced := ready()):
                     announce()
                 if time.monotonic() - looked > ROUND:
-                    self._mend_servers(environment)
+                    self.mend_servers(environment)
                     looked = time.monotonic()
         finally:
             self._end()
@@ -151,7 +151,7 @@ class Tree:
             if child.process is None and time.monotonic() >= child.due:
                 child.start(environment)
 
-    def _mend_servers(self, environment: dict[str, str]) -> None:
+    def mend_servers(self, environment: dict[str, str]) -> None:
         """Bring a dead server back. It keeps its port unless somebody took that; then the children start anew."""
         if self._servers is None or self._servers.alive():
             return

@@ -27,6 +27,8 @@ hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers in the controller, hand their addresses to the workers, then set Django up."""
     config.addinivalue_line("markers", "browser: drives a real Chromium")
+    if os.environ.get("REQUIRE_BROWSER") and not CHROMIUM:
+        raise pytest.UsageError("REQUIRE_BROWSER is set and there is no Chromium on PATH.")
     if not hasattr(config, "workerinput") and not config.option.help:
         _start_servers(config)
     _give_each_worker_its_redis()
@@ -63,16 +65,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the browser tests; without Chromium skip them by name, or fail where CI requires them."""
-    browser = [item for item in items if "browser" in item.path.parent.parts]
-    for item in browser:
+    """Mark the browser tests; without Chromium skip each by its name."""
+    for item in (item for item in items if "browser" in item.path.parent.parts):
         item.add_marker(pytest.mark.browser)
-    if not browser or CHROMIUM:
-        return
-    if os.environ.get("REQUIRE_BROWSER"):
-        raise pytest.UsageError("REQUIRE_BROWSER is set and there is no Chromium on PATH.")
-    for item in browser:
-        item.add_marker(pytest.mark.skip(reason="no Chromium on PATH (Debian: apt-get install chromium)"))
+        if not CHROMIUM:
+            item.add_marker(pytest.mark.skip(reason="no Chromium on PATH (Debian: apt-get install chromium)"))
 
 
 @pytest.fixture(scope="session")

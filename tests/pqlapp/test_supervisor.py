@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import psutil
 import psycopg
@@ -118,6 +119,30 @@ def _both_answer(urls: dict[str, str]) -> bool:
             return bool(client.ping())
     except (redis.RedisError, psycopg.OperationalError):
         return False
+
+
+class MovedServers:
+    """Servers that were found dead and came back under another address."""
+
+    def alive(self) -> bool:
+        return False
+
+    def start(self) -> None:
+        pass
+
+    def urls(self) -> dict[str, str]:
+        return {"REDIS_URL": "redis://moved/0"}
+
+
+class TestTree:
+    def test_starts_the_children_anew_when_a_server_has_moved(self, until: Until) -> None:
+        child = Child("idle", "http.server", "0")
+        environment = {**os.environ, "REDIS_URL": "redis://dead/0"}
+        child.start(environment)
+        tree = supervisor.Tree([child], servers=cast(local.Servers, MovedServers()), say=lambda words: None)
+        tree.mend_servers(environment)
+        assert environment["REDIS_URL"] == "redis://moved/0"
+        until(child.gone, what="the end of the child that knew the old address")
 
 
 class TestChild:

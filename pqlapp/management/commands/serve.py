@@ -75,6 +75,8 @@ class Command(BaseCommand):
         self.stdout.write(f"\n  PQL runs at {address}   (Ctrl-C stops it)")
         if not demo:
             self.stdout.write("  First make yourself an account:  .venv/bin/python manage.py setup")
+        if os.environ.get("HOST") and not os.environ.get("ALLOWED_HOSTS"):
+            self.stdout.write("  Visitors who call it by another name than localhost need ALLOWED_HOSTS.")
         self.stdout.write("")
         self.stdout.flush()
 
