@@ -1,7 +1,7 @@
 """Judge accounts by a document: the one place where facts become scores. Reads, and never writes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, cast
@@ -14,8 +14,8 @@ from scoring import models
 from scoring.compiler import sql
 from scoring.compiler.plan import Plan, for_users, plan
 from scoring.compiler.query import Query
-from scoring.language import Document, Leaf, PerUnit, signal_digest, signals_of
-from scoring.ledger import Plain, Seen, ledger, parts
+from scoring.language import Document, signal_digest, signals_of
+from scoring.ledger import Form, Plain, form
 
 MOST_SILENT_DAYS = 90  # how far ahead next_change looks
 
@@ -42,7 +42,16 @@ class Judgement:
     goal_on: date | None
     sign_up: date | None
     recheck_on: date | None  # the first day on which silence may change the result; None: never
-    ledger: Plain
+    observed: str = ""  # JSON: what was seen of each part of the document
+    seen: tuple[str | None, ...] = ()  # the first and last ISO day of each part
+    form: Form | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ledger(self) -> Plain:
+        """The ledger, filled in; empty if the judgement was asked for without detail."""
+        if self.form is None:
+            return {}
+        return self.form.fill(met=self.met, raw=self.raw, observed=orjson.loads(self.observed), seen=self.seen)
 
     @property
     def result(self) -> tuple[object, ...]:
@@ -107,7 +116,7 @@ def _judge(
 ) -> Iterator[Judgement]:
     names = [tier.name for tier in document.tiers]
     pql = {tier.name for tier in document.tiers if tier.pql}
-    observed = parts(document)
+    blank = _form(document) if binding.detail else None
     for row in _rows(document, binding, params, signal_ids):
         tier = "" if row["tier"] is None else names[row["tier"]]
         yield Judgement(
@@ -125,14 +134,10 @@ def _judge(
             goal_on=row["goal_on"],
             sign_up=row["sign_up"],
             recheck_on=row.get("recheck_on"),
-            ledger=_ledger(document, row, observed) if binding.detail else {},
+            observed=row.get("observed", ""),
+            seen=tuple(row.get("seen", ())),
+            form=blank,
         )
-
-
-def _ledger(document: Document, row: Mapping[str, Any], observed: Sequence[Leaf | PerUnit]) -> Plain:
-    values = orjson.loads(row["observed"])  # Django leaves JSON as text
-    seen = {part: Seen(values[i], row["seen"][2 * i], row["seen"][2 * i + 1]) for i, part in enumerate(observed)}
-    return ledger(document, met=row["met"], raw=row["raw"], seen=seen)
 
 
 def _rows(
@@ -154,6 +159,11 @@ def stored_signals(document: Document) -> dict[str, int]:
     if missing := sorted(name for name, digest in digests.items() if digest not in found):
         raise SignalsMissing(f"these signals have no tiles yet: {', '.join(missing)}; publish the version first")
     return {name: found[digest] for name, digest in digests.items()}
+
+
+@lru_cache(maxsize=256)
+def _form(document: Document) -> Form:
+    return form(document)
 
 
 @lru_cache(maxsize=256)

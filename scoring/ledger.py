@@ -5,7 +5,7 @@ The lines of a score always sum to the score: usage lines to usage, fit lines to
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from typing import Any as Anything
 
 from scoring.language import (
     Age,
@@ -15,7 +15,6 @@ from scoring.language import (
     Converted,
     Document,
     Ever,
-    Group,
     Leaf,
     Measured,
     Not,
@@ -28,45 +27,53 @@ from scoring.language import (
     leaves,
 )
 
-Plain = dict[str, object]
+Plain = dict[str, Anything]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a leaf or a `per` observed: a value, and the first and last day of its signal in the window."""
+class Form:
+    """The ledger of a document, to be filled in for one account after another. Make it with `form`."""
 
-    value: object  # number, [value, limit], ISO day, or a trait's value; None: absent
-    first: date | None = None
-    last: date | None = None
+    document: Document
+    blanks: tuple[tuple[Plain, tuple[tuple[int, Plain], ...]], ...]  # by rule: its line, and conditions by part
+
+    def fill(
+        self, *, met: Sequence[bool], raw: Sequence[int], observed: Sequence[object], seen: Sequence[object]
+    ) -> Plain:
+        """Return {"lines": […], "usage": hundredths, "fit": hundredths}.
+
+        `met` and `raw` are by rule; `observed` is by part (see `parts`), `seen` the first and last ISO day of each. A
+        line of a rule has rule, name, kind, group, score, met, raw (points before clipping), points (counted) and
+        conditions; a line of kind `floor` gives back what would take a group below zero. Points are hundredths.
+        """
+        counted = _clipped(self.document, raw)
+        lines = []
+        for i, (line, conditions) in enumerate(self.blanks):
+            filled = [
+                {**blank, "observed": observed[k], "first": seen[2 * k], "last": seen[2 * k + 1]}
+                for k, blank in conditions
+            ]
+            lines.append({**line, "met": met[i], "raw": raw[i], "points": counted[i], "conditions": filled})
+        lines += _floors(self.document, counted)
+        return {
+            "lines": lines,
+            "usage": sum(line["points"] for line in lines if line["score"] == "usage"),
+            "fit": sum(line["points"] for line in lines if line["score"] == "fit"),
+        }
 
 
-def ledger(
-    document: Document,
-    *,
-    met: Sequence[bool],
-    raw: Sequence[int],
-    seen: dict[Leaf | PerUnit, Seen],
-) -> Plain:
-    """Return {"lines": […], "usage": hundredths, "fit": hundredths}.
-
-    `met` and `raw` are by rule, in the order of the document. A line of a rule has rule, name, kind, group, score, met,
-    raw (points before clipping), points (counted) and conditions; a line of kind `floor` gives back what would take
-    a group below zero. All points are hundredths.
-    """
-    counted = _clipped(document, raw)
-    groups = {group.name: group for group in document.groups}
-    lines = [_line(rule, groups, met[i], raw[i], counted[i], seen) for i, rule in enumerate(document.rules)]
-    lines += _floors(document, counted)
-    return {
-        "lines": lines,
-        "usage": sum(_points(line) for line in lines if line["score"] == "usage"),
-        "fit": sum(_points(line) for line in lines if line["score"] == "fit"),
-    }
+def form(document: Document) -> Form:
+    """Return the document's ledger with everything in it that is the same for all accounts."""
+    place = {part: k for k, part in enumerate(parts(document))}
+    scores = {group.name: group.score for group in document.groups}
+    return Form(document, tuple((_line(rule, scores), tuple(_conditions(rule, place))) for rule in document.rules))
 
 
-def _points(line: Plain) -> int:
-    points = line["points"]
-    return points if isinstance(points, int) else 0
+def parts(document: Document) -> list[Leaf | PerUnit]:
+    """Return what is observed of an account, in the order in which the compiled query answers."""
+    conditions = [document.population, *(rule.when for rule in document.rules)]
+    distinct = dict.fromkeys(leaf for condition in conditions for leaf in leaves(condition))
+    return [*distinct, *(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)]
 
 
 def _clipped(document: Document, raw: Sequence[int]) -> list[int]:
@@ -103,39 +110,25 @@ def _floors(document: Document, counted: Sequence[int]) -> Iterator[Plain]:
             }
 
 
-def _line(
-    rule: Rule,
-    groups: dict[str, Group],
-    met: bool,
-    raw: int,
-    counted: int,
-    seen: dict[Leaf | PerUnit, Seen],
-) -> Plain:
-    gives = isinstance(rule, Points)
-    kind = "points" if gives else "qualify" if isinstance(rule, Qualify) else "disqualify"
-    line: Plain = {
-        "rule": rule.id,
-        "name": rule.name,
-        "kind": kind,
-        "group": rule.group if isinstance(rule, Points) else None,
-        "score": groups[rule.group].score if isinstance(rule, Points) else None,
-        "met": met,
-        "raw": raw,
-        "points": counted,
-        "conditions": list(_conditions(rule, seen)),
-    }
+def _line(rule: Rule, scores: dict[str, Anything]) -> Plain:
+    kind = "points" if isinstance(rule, Points) else "qualify" if isinstance(rule, Qualify) else "disqualify"
+    line: Plain = {"rule": rule.id, "name": rule.name, "kind": kind, "group": None, "score": None}
     if isinstance(rule, Qualify):
         line["tier"] = rule.tier
     if isinstance(rule, Points):
-        line["worth"] = rule.per.most * (1 if rule.points > 0 else -1) if rule.per else rule.points
+        worth = rule.per.most * (1 if rule.points > 0 else -1) if rule.per else rule.points
+        line |= {"group": rule.group, "score": scores[rule.group], "worth": worth}
     return line
 
 
-def _conditions(rule: Rule, seen: dict[Leaf | PerUnit, Seen]) -> Iterator[Plain]:
+def _conditions(rule: Rule, place: dict[Leaf | PerUnit, int]) -> Iterator[tuple[int, Plain]]:
+    """Yield what is tested for a rule: the place of its part, and what is always the same of it."""
     if isinstance(rule, Points) and rule.per is not None:
-        yield _per(rule.per, seen[rule.per])
+        per = rule.per
+        fixed = {"within": per.within, "every": float(per.every), "negated": False}
+        yield place[per], {"measure": per.measure, "of": per.signal, **fixed}
     for negated, leaf in _signed(rule.when, False) if rule.when else ():
-        yield _condition(leaf, seen[leaf]) | {"negated": negated}
+        yield place[leaf], {**_condition(leaf), "negated": negated}
 
 
 def _signed(condition: Condition, negated: bool) -> Iterator[tuple[bool, Leaf]]:
@@ -150,42 +143,22 @@ def _signed(condition: Condition, negated: bool) -> Iterator[tuple[bool, Leaf]]:
             yield negated, leaf
 
 
-def _common(measure: str, subject: str, seen: Seen) -> Plain:
-    return {
-        "measure": measure,
-        "of": subject,
-        "observed": seen.value,
-        "first": seen.first.isoformat() if seen.first else None,
-        "last": seen.last.isoformat() if seen.last else None,
-    }
-
-
-def _per(per: PerUnit, seen: Seen) -> Plain:
-    return _common(per.measure, per.signal, seen) | {"within": per.within, "every": float(per.every), "negated": False}
-
-
-def _condition(leaf: Leaf, seen: Seen) -> Plain:
+def _condition(leaf: Leaf) -> Plain:
     match leaf:
         case Measured():
             compared = {"comparator": leaf.comparator, "threshold": float(leaf.threshold), "within": leaf.within}
-            return _common(leaf.measure, leaf.signal, seen) | compared
+            return {"measure": leaf.measure, "of": leaf.signal, **compared}
         case Ever(signal):
-            return _common("ever", signal, seen)
+            return {"measure": "ever", "of": signal}
         case SinceLast():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
-            return _common("since_last", leaf.signal, seen) | compared
+            return {"measure": "since_last", "of": leaf.signal, **compared}
         case Age():
-            return _common("age", "account", seen) | {"comparator": leaf.comparator, "threshold": leaf.threshold}
+            compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
+            return {"measure": "age", "of": "account", **compared}
         case Trait(test):
             operand = test.operand if isinstance(test.operand, tuple) else (test.operand,)
             plain = [option if isinstance(option, str | bool) else float(option) for option in operand]
-            return _common("trait", test.key, seen) | {"comparator": test.test, "threshold": plain}
+            return {"measure": "trait", "of": test.key, "comparator": test.test, "threshold": plain}
         case Converted(kinds):
-            return _common("outcome", ", ".join(kinds), seen)
-
-
-def parts(document: Document) -> list[Leaf | PerUnit]:
-    """Return what `Seen` is needed for, in the order in which the compiled query observes it."""
-    conditions = [document.population, *(rule.when for rule in document.rules)]
-    distinct = dict.fromkeys(leaf for condition in conditions for leaf in leaves(condition))
-    return [*distinct, *(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)]
+            return {"measure": "outcome", "of": ", ".join(kinds)}

@@ -1,11 +1,12 @@
 """Rescore what was touched: scores, history, ledger, crossings and the day of the next look. Their one writer."""
 
-import json
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
+import orjson
 import psycopg
 from django.db import DatabaseError, transaction
 
@@ -86,10 +87,12 @@ def _judge_and_write(
 ) -> Rescored:
     total = Rescored(accounts=len(accounts))
     for version in live_versions():
-        judged = engine.judge(_document(version.pk), as_of=as_of, accounts=accounts, signal_ids=_signal_ids(version.pk))
-        batch = _Batch(version=version, causes=causes, at=at)
-        before = Score.objects.filter(rule_set=version.rule_set_id, account__in=accounts)
-        batch.compare(judged, {score.account_id: score for score in before})
+        document = _document(version.pk)
+        judged = engine.judge(document, as_of=as_of, accounts=accounts, signal_ids=_signal_ids(version.pk))
+        batch = _Batch(version=version, rules=[rule.id for rule in document.rules], causes=causes, at=at)
+        before = _prior(version.rule_set_id, accounts)
+        for judgement in judged:
+            batch.add(judgement, before.get(judgement.account_id))
         batch.write()
         crossings = len(batch.crossings) + _forget(version, set(accounts) - {j.account_id for j in judged}, at)
         total = Rescored(
@@ -145,42 +148,65 @@ def _signal_ids(version: int) -> Mapping[str, int]:
     return engine.stored_signals(_document(version))
 
 
+@dataclass(frozen=True, slots=True)
+class _Prior:
+    """What of the score before the next one is held against."""
+
+    account_id: int
+    version_id: int
+    usage: int
+    fit: int
+    tier: str
+    is_pql: bool
+    held: list[str]
+    goal_on: date | None
+    changed_at: datetime
+    qualified_at: datetime | None
+    result: bytes
+    evidence: bytes
+
+
+PRIOR = """
+SELECT account_id, version_id, usage, fit, tier, is_pql, ARRAY(SELECT jsonb_array_elements_text(held)), goal_on,
+    changed_at, qualified_at, result, evidence
+FROM scoring_score WHERE rule_set_id = %(rule_set)s::bigint AND account_id = ANY (%(accounts)s::bigint[])
+"""
+
+
+def _prior(rule_set: int, accounts: Sequence[int]) -> dict[int, _Prior]:
+    with cursor() as db:
+        db.execute(PRIOR, {"rule_set": rule_set, "accounts": list(accounts)})
+        return {row[0]: _Prior(*row) for row in db}
+
+
 @dataclass(slots=True)
 class _Batch:
     """The judgements of one version on some accounts, beside the scores that they replace."""
 
     version: RuleVersion
+    rules: list[str]  # their ids, in order: what the result is about
     causes: Mapping[int, frozenset[str]]
     at: datetime
     scores: list[tuple[object, ...]] = field(default_factory=list)
+    seen_again: list[tuple[object, ...]] = field(default_factory=list)  # nothing new to show but the day
     changes: list[tuple[object, ...]] = field(default_factory=list)
     crossings: list[tuple[object, ...]] = field(default_factory=list)
 
-    def compare(self, judged: Iterable[Judgement], before: Mapping[int, Score]) -> None:
-        """Sort out what is to be written."""
-        for judgement in judged:
-            self.add(judgement, before.get(judgement.account_id))
-
-    def add(self, new: Judgement, old: Score | None) -> None:
-        cause = _motive(self.causes[new.account_id])
-        changed = old is None or _result(new) != _stored_result(old)
+    def add(self, new: Judgement, old: _Prior | None) -> None:
+        """Sort out what is to be written for one account."""
+        evidence = _digest(self.version.pk, new.result, new.goal_on, new.observed, new.seen)
+        if old is not None and old.evidence == evidence:
+            self.seen_again.append((new.account_id, new.as_of, new.recheck_on))
+            return
+        result = _digest(self.rules, new.result)
+        changed = old is None or old.result != result
         since = old.qualified_at if old and old.is_pql and new.is_pql else self.at
+        changed_at = self.at if old is None or changed else old.changed_at
+        cause = _motive(self.causes[new.account_id])
         common = (new.usage, new.fit, new.status.value, new.tier)
-        held, ledger = json.dumps(new.held), json.dumps(new.ledger)
-        self.scores.append(
-            (
-                new.account_id,
-                new.as_of,
-                *common,
-                new.is_pql,
-                held,
-                new.goal_on,
-                ledger,
-                new.recheck_on,
-                self.at if old is None or changed else old.changed_at,
-                since if new.is_pql else None,
-            )
-        )
+        held, ledger = orjson.dumps(new.held).decode(), orjson.dumps(new.ledger).decode()
+        row = (new.account_id, new.as_of, *common, new.is_pql, held, new.goal_on, ledger, result, evidence)
+        self.scores.append((*row, new.recheck_on, changed_at, since if new.is_pql else None))
         if changed:
             self.changes.append((new.account_id, new.as_of, cause, *common, held, ledger))
         if _matters(new, old):
@@ -188,11 +214,12 @@ class _Batch:
             self.crossings.append((new.account_id, old.tier if old else "", new.tier, from_version, cause))
 
     def write(self) -> None:
-        """Three statements, each sorted by account."""
+        """A statement for each kind of row, sorted by account."""
         fixed = {"rule_set": self.version.rule_set_id, "version": self.version.pk, "at": self.at}
         with cursor() as db:
             for statement, rows in (
                 (UPSERT_SCORES, self.scores),
+                (UPDATE_DAYS, self.seen_again),
                 (INSERT_CHANGES, self.changes),
                 (INSERT_CROSSINGS, self.crossings),
             ):
@@ -201,25 +228,16 @@ class _Batch:
                     db.execute(statement, fixed | {f"c{i}": list(column) for i, column in enumerate(columns)})
 
 
+def _digest(*parts: object) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+
 def _motive(causes: frozenset[str]) -> str:
     """The one cause that is told of several: what happened comes before what was only due."""
     return min(causes, key=lambda cause: MOTIVES.index(cause) if cause in MOTIVES else len(MOTIVES))
 
 
-def _result(new: Judgement) -> tuple[object, ...]:
-    return new.usage, new.fit, new.status, new.tier, list(new.held), _rules(new.ledger)
-
-
-def _stored_result(old: Score) -> tuple[object, ...]:
-    return old.usage, old.fit, old.status, old.tier, old.held, _rules(old.ledger)
-
-
-def _rules(ledger: Mapping[str, object]) -> list[tuple[object, ...]]:
-    lines = ledger.get("lines")
-    return [(line["rule"], line["met"], line["points"]) for line in lines] if isinstance(lines, list) else []
-
-
-def _matters(new: Judgement, old: Score | None) -> bool:
+def _matters(new: Judgement, old: _Prior | None) -> bool:
     """Whether a lead may have to open, change or close."""
     if old is None:
         return bool(new.tier or new.held or new.goal_on)
@@ -231,19 +249,26 @@ def _matters(new: Judgement, old: Score | None) -> bool:
 # The ledgers are bound in binary (%b): as text, each of their many quotes would be escaped in Python.
 UPSERT_SCORES = """
 INSERT INTO scoring_score (rule_set_id, version_id, scored_at, account_id, as_of, usage, fit, status, tier, is_pql,
-    held, goal_on, ledger, recheck_on, changed_at, qualified_at)
+    held, goal_on, ledger, result, evidence, recheck_on, changed_at, qualified_at)
 SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, usage, fit, status, tier, is_pql,
-    held::jsonb, goal_on, ledger::jsonb, recheck_on, changed_at, qualified_at
+    held::jsonb, goal_on, ledger::jsonb, result, evidence, recheck_on, changed_at, qualified_at
 FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::bigint[], %(c3)s::bigint[], %(c4)s::text[], %(c5)s::text[],
-    %(c6)s::boolean[], %(c7)s::text[], %(c8)s::date[], %(c9)b::text[], %(c10)s::date[], %(c11)s::timestamptz[],
-    %(c12)s::timestamptz[])
-    AS new(account, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, recheck_on, changed_at,
-    qualified_at)
+    %(c6)s::boolean[], %(c7)b::text[], %(c8)s::date[], %(c9)b::text[], %(c10)b::bytea[], %(c11)b::bytea[],
+    %(c12)s::date[], %(c13)s::timestamptz[], %(c14)s::timestamptz[])
+    AS new(account, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, result, evidence, recheck_on,
+    changed_at, qualified_at)
 ON CONFLICT (rule_set_id, account_id) DO UPDATE SET version_id = excluded.version_id,
     scored_at = excluded.scored_at, as_of = excluded.as_of, usage = excluded.usage, fit = excluded.fit,
     status = excluded.status, tier = excluded.tier, is_pql = excluded.is_pql, held = excluded.held,
-    goal_on = excluded.goal_on, ledger = excluded.ledger, recheck_on = excluded.recheck_on,
+    goal_on = excluded.goal_on, ledger = excluded.ledger, result = excluded.result, evidence = excluded.evidence,
+    recheck_on = excluded.recheck_on,
     changed_at = excluded.changed_at, qualified_at = excluded.qualified_at
+"""
+
+UPDATE_DAYS = """
+UPDATE scoring_score s SET as_of = new.as_of, recheck_on = new.recheck_on, scored_at = %(at)s::timestamptz
+FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::date[]) AS new(account, as_of, recheck_on)
+WHERE s.rule_set_id = %(rule_set)s::bigint AND s.account_id = new.account AND s.version_id = %(version)s::bigint
 """
 
 INSERT_CHANGES = """

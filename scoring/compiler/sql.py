@@ -67,7 +67,7 @@ def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int]) -> Quer
 
     A row of the answer has: the subject's keys; as_of; usage, fit (hundredths); status, why (text); tier (index or
     null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on, sign_up; and with
-    `detail` recheck_on, observed (jsonb list by leaf, then by `per`), seen (date[]: first and last of each).
+    `detail` recheck_on, observed (JSON list by leaf, then by `per`), seen (text[]: first and last ISO day of each).
     """
     return _Writer(plan, binding, signal_ids).query()
 
@@ -454,8 +454,8 @@ class _Writer:
         seen = ", ".join(day for part in parts for day in self.seen(part))
         return [
             f"LEAST({', '.join(['ahead', *flips])}) AS recheck_on",
-            f"jsonb_build_array({observed}) AS observed",
-            f"ARRAY[{seen}]::date[] AS seen",
+            f"jsonb_build_array({observed})::text AS observed",
+            f"ARRAY[{seen}]::date[]::text[] AS seen",
         ]
 
     def flips(self, leaf: SinceLast | Age) -> Iterator[str]:

@@ -36,7 +36,11 @@ class Score(models.Model):
     is_pql = models.BooleanField()
     held = models.JSONField()  # names of the tiers whose hold condition is met, best first
     goal_on = models.DateField(null=True)  # the day on which the goal was reached
-    ledger = models.JSONField()  # see engine.Judgement.ledger
+    ledger = models.JSONField()  # see ledger.Form.fill
+    # Digests of the result (what counts as a change) and of all that the ledger shows: so that the next judgement is
+    # compared without reading the ledger, and a ledger that would be the same is not written again.
+    result = models.BinaryField(max_length=16)
+    evidence = models.BinaryField(max_length=16)
     recheck_on = models.DateField(null=True)  # the first day on which silence may change the result
     scored_at = models.DateTimeField()
     changed_at = models.DateTimeField()  # when the result last differed from the one before

@@ -178,6 +178,17 @@ class TestRescore:
         assert Crossed.objects.count() == 1
         assert score_of("acme").ledger["lines"][0]["conditions"][0]["observed"] == 3
 
+    def test_a_score_with_nothing_new_to_show_is_only_dated(self) -> None:
+        publish(INVITES)
+        record(event("m1", "ann", group_id="acme"), event("m2", "ben", group_id="acme"))
+        rescore_all()
+        before = score_of("acme")
+        scores.request(accounts=[before.account_id], at=NOW)
+        rescore_all(as_of=TODAY + timedelta(days=1), at=NOW + timedelta(days=1))
+        after = score_of("acme")
+        assert (after.as_of, after.scored_at) == (TODAY + timedelta(days=1), NOW + timedelta(days=1))
+        assert (after.ledger, after.recheck_on, after.changed_at) == (before.ledger, before.recheck_on, NOW)
+
     def test_claims_every_touch_of_an_account(self) -> None:
         publish(INVITES)
         for i in range(5):

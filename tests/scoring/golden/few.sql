@@ -89,7 +89,7 @@ to_jsonb(ARRAY[m2_0, CASE tv2 #>> '{}' WHEN %(p19)s::text THEN %(p20)s::numeric 
 to_jsonb(tv1),
 to_jsonb(coalesce(m0_1, sign_up)),
 to_jsonb(m1_0),
-to_jsonb(m1_1)) AS observed, ARRAY[NULL, NULL, a1_1, z1_1, a2_0, z2_0, NULL, NULL, a0_0, z0_0, a1_0, z1_0, a1_2, z1_2]::date[] AS seen
+to_jsonb(m1_1))::text AS observed, ARRAY[NULL, NULL, a1_1, z1_1, a2_0, z2_0, NULL, NULL, a0_0, z0_0, a1_0, z1_0, a1_2, z1_2]::date[]::text[] AS seen
 FROM (SELECT s.*, (0 + GREATEST(0, LEAST(3000, 0 + q0 + q1 + q2) + (0)))::bigint AS usage, (0 + GREATEST(0, 0 + (0 + q3)))::bigint AS fit, CASE WHEN excluded_why IS NOT NULL THEN 'excluded' WHEN NOT inside THEN 'outside' WHEN false OR r4 THEN 'disqualified' ELSE 'scored' END AS status
 FROM (SELECT s.*, CASE WHEN r0 THEN 2000::bigint ELSE 0 END AS q0, CASE WHEN r1 THEN LEAST(div(m1_1, %(p18)s::numeric) * 100, 500)::bigint ELSE 0 END AS q1, CASE WHEN r2 THEN 1000::bigint ELSE 0 END AS q2, CASE WHEN r3 THEN -500::bigint ELSE 0 END AS q3
 FROM (SELECT s.*, NOT c0 AS inside, coalesce(c1, false) AS r0, coalesce(true AND div(m1_1, %(p17)s::numeric) >= 1, false) AS r1, coalesce(c2, false) AS r2, coalesce(c3, false) AS r3, coalesce(c4, false) AS r4, coalesce(c5, false) AS r5

@@ -72,7 +72,7 @@ traits_ahead AS (SELECT c.account_id, min(((c.at) AT TIME ZONE 'UTC')::date) AS 
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = ANY(%(p7)s::text[]) AND ((c.at) AT TIME ZONE 'UTC')::date > %(as_of)s::date
 GROUP BY c.account_id) SELECT account_id, user_id, as_of, usage, fit, status, excluded_why AS why, CASE WHEN status = 'scored' THEN LEAST(CASE WHEN usage >= 2000 AND fit >= 0 THEN 0 END) END AS tier, CASE WHEN status = 'scored' THEN array_remove(ARRAY[CASE WHEN (usage >= 1000 AND fit >= 0) THEN 0 END]::int[], NULL) ELSE '{}' END AS held, ARRAY[r0, r1]::boolean[] AS met, ARRAY[q0, q1]::bigint[] AS raw, LEAST(NULL::date, o0) AS goal_on, sign_up, LEAST(ahead) AS recheck_on, jsonb_build_array(to_jsonb(ARRAY[m2_0, CASE tv1 #>> '{}' WHEN %(p15)s::text THEN %(p16)s::numeric WHEN %(p17)s::text THEN %(p18)s::numeric END]::numeric[]),
-to_jsonb(m1_0)) AS observed, ARRAY[a2_0, z2_0, a1_0, z1_0]::date[] AS seen
+to_jsonb(m1_0))::text AS observed, ARRAY[a2_0, z2_0, a1_0, z1_0]::date[]::text[] AS seen
 FROM (SELECT s.*, (0 + GREATEST(0, LEAST(3000, 0 + q0 + q1) + (0)))::bigint AS usage, (0 + GREATEST(0, 0 + (0)))::bigint AS fit, CASE WHEN excluded_why IS NOT NULL THEN 'excluded' WHEN NOT inside THEN 'outside' WHEN false THEN 'disqualified' ELSE 'scored' END AS status
 FROM (SELECT s.*, CASE WHEN r0 THEN LEAST(div(m1_0, %(p14)s::numeric) * 100, 500)::bigint ELSE 0 END AS q0, CASE WHEN r1 THEN 1000::bigint ELSE 0 END AS q1
 FROM (SELECT s.*, true AS inside, coalesce(true AND div(m1_0, %(p13)s::numeric) >= 1, false) AS r0, coalesce(c0, false) AS r1
