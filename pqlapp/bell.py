@@ -11,9 +11,11 @@ import redis
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
 from routing import tasks as routing_tasks
+from scoring import scores
 from scoring import tasks as scoring_tasks
 from scoring.models import Job
 
@@ -73,7 +75,8 @@ def _forget(mark: str) -> None:
 
 @shared_task(name="pqlapp.bell.answer")
 def answer(shard: int) -> None:
-    """Rescore the shard's touched accounts and open the leads that follow, until nothing waits."""
+    """Rescore the accounts of the shard that are touched by now, and open the leads that follow."""
+    close_old_connections()  # and look, at the next use, whether the one that stays still works
     # Before the claim: what is touched from now on may come after it, and needs a ring of its own.
     _forget(MARK.format(shard))
     ends = time.monotonic() + TURN
@@ -81,8 +84,8 @@ def answer(shard: int) -> None:
         done = scoring_tasks.rescore(shard=shard)
         if done.crossed:
             routing_tasks.open_leads()
-        if not done.accounts:
-            return
+        if done.accounts < scores.BATCH:
+            return  # whoever touched an account after this claim has rung for it
         if time.monotonic() > ends:
             ring(shards=[shard])
             return
@@ -91,6 +94,7 @@ def answer(shard: int) -> None:
 @shared_task(name="pqlapp.bell.tick")
 def tick() -> None:
     """The beat: look for all work that waits, whoever forgot to ring for it."""
+    close_old_connections()
     try:
         _client.set(BEAT_SEEN, time.time())
     except redis.RedisError as error:
@@ -106,6 +110,7 @@ def tick() -> None:
 @shared_task(name="pqlapp.bell.carry_on")
 def carry_on(job_id: int) -> None:
     """Carry a job on to its end; its lease keeps two workers from doing so at once."""
+    close_old_connections()
     job = Job.objects.filter(pk=job_id).first()
     if job is not None:
         scoring_tasks.carry_on(job=job)

@@ -60,19 +60,21 @@ def _rescore(*, shard: int, as_of: date, at: datetime, most: int) -> Rescored:
     with cursor() as db:
         db.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [SHARD_LOCK, shard])
     claimed = handoffs.claim_touched(shard=shard, limit=most)
+    if not claimed:
+        return Rescored()
     causes = {touch.account: touch.causes for touch in claimed}
-    waiting = set(Parked.objects.filter(account__in=causes, retry_at__gt=at).values_list("account", flat=True))
-    accounts = sorted(set(causes) - waiting)
+    parked = dict(Parked.objects.filter(account__in=causes).values_list("account", "retry_at"))
+    accounts = sorted(account for account in causes if account not in parked or parked[account] <= at)
     if not accounts:
         return Rescored(accounts=len(causes))
     try:
-        with transaction.atomic():
-            done = _judge_and_write(accounts=accounts, causes=causes, as_of=as_of, at=at)
+        done = _judge_and_write(accounts=accounts, causes=causes, as_of=as_of, at=at)
     except (DatabaseError, psycopg.Error, ArithmeticError, ValueError, LookupError, TypeError) as error:
         if _passes_by_itself(error):
             raise
         raise _Failed(accounts, f"{type(error).__name__}: {error}") from error
-    Parked.objects.filter(account__in=accounts).delete()
+    if parked:
+        Parked.objects.filter(account__in=accounts).delete()
     return done
 
 
@@ -86,15 +88,16 @@ def _judge_and_write(
     *, accounts: Sequence[int], causes: Mapping[int, frozenset[str]], as_of: date, at: datetime
 ) -> Rescored:
     total = Rescored(accounts=len(accounts))
-    for version in live_versions():
-        document = _document(version.pk)
-        judged = engine.judge(document, as_of=as_of, accounts=accounts, signal_ids=_signal_ids(version.pk))
-        batch = _Batch(version=version, rules=[rule.id for rule in document.rules], causes=causes, at=at)
-        before = _prior(version.rule_set_id, accounts)
+    for live in _hold_live_versions():
+        document = _document(live.version)
+        judged = engine.judge(document, as_of=as_of, accounts=accounts, signal_ids=_signal_ids(live.version))
+        batch = _Batch(live=live, rules=[rule.id for rule in document.rules], causes=causes, at=at)
+        before = _prior(live.rule_set, accounts)
         for judgement in judged:
             batch.add(judgement, before.get(judgement.account_id))
         batch.write()
-        crossings = len(batch.crossings) + _forget(version, set(accounts) - {j.account_id for j in judged}, at)
+        deserted = before.keys() - {judgement.account_id for judgement in judged}
+        crossings = len(batch.crossings) + (_forget(live, deserted, at) if deserted else 0)
         total = Rescored(
             accounts=total.accounts,
             changed=total.changed + len(batch.changes),
@@ -103,16 +106,16 @@ def _judge_and_write(
     return total
 
 
-def _forget(version: RuleVersion, deserted: Iterable[int], at: datetime) -> int:
+def _forget(live: "_Live", deserted: Iterable[int], at: datetime) -> int:
     """Delete the scores of accounts that are no subjects any more (everybody has left); hint at their leads."""
-    gone = Score.objects.filter(rule_set=version.rule_set_id, account__in=deserted)
+    gone = Score.objects.filter(rule_set=live.rule_set, account__in=deserted)
     hints = [
         Crossed(
-            rule_set_id=version.rule_set_id,
+            rule_set_id=live.rule_set,
             account_id=score.account_id,
             from_tier=score.tier,
             from_version_id=score.version_id,
-            to_version=version,
+            to_version_id=live.version,
             cause="identity",
             at=at,
         )
@@ -124,17 +127,24 @@ def _forget(version: RuleVersion, deserted: Iterable[int], at: datetime) -> int:
     return len(hints)
 
 
-def live_versions() -> list[RuleVersion]:
-    """Return the live version of each rule set; inside a transaction the pointers are held until its end.
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The ids of a rule set and its live version."""
+
+    rule_set: int
+    version: int
+
+
+def _hold_live_versions() -> list[_Live]:
+    """Return what is live, the pointers held until the transaction's end.
 
     A publish that moves a pointer waits for us, so whoever is touched after it is judged by the new version.
     """
     with cursor() as db:
-        db.execute(
-            "SELECT live_version_id FROM scoring_ruleset WHERE live_version_id IS NOT NULL ORDER BY id FOR SHARE"
-        )
-        live = [row[0] for row in db.fetchall()]
-    return list(RuleVersion.objects.filter(pk__in=live).order_by("rule_set_id"))
+        return [_Live(*row) for row in db.execute(LIVE)]
+
+
+LIVE = "SELECT id, live_version_id FROM scoring_ruleset WHERE live_version_id IS NOT NULL ORDER BY id FOR SHARE"
 
 
 @lru_cache(maxsize=256)
@@ -183,7 +193,7 @@ def _prior(rule_set: int, accounts: Sequence[int]) -> dict[int, _Prior]:
 class _Batch:
     """The judgements of one version on some accounts, beside the scores that they replace."""
 
-    version: RuleVersion
+    live: _Live
     rules: list[str]  # their ids, in order: what the result is about
     causes: Mapping[int, frozenset[str]]
     at: datetime
@@ -194,7 +204,7 @@ class _Batch:
 
     def add(self, new: Judgement, old: _Prior | None) -> None:
         """Sort out what is to be written for one account."""
-        evidence = _digest(self.version.pk, new.result, new.goal_on, new.observed, new.seen)
+        evidence = _digest(self.live.version, new.result, new.goal_on, new.observed, new.seen)
         if old is not None and old.evidence == evidence:
             self.seen_again.append((new.account_id, new.as_of, new.recheck_on))
             return
@@ -215,7 +225,7 @@ class _Batch:
 
     def write(self) -> None:
         """A statement for each kind of row, sorted by account."""
-        fixed = {"rule_set": self.version.rule_set_id, "version": self.version.pk, "at": self.at}
+        fixed = {"rule_set": self.live.rule_set, "version": self.live.version, "at": self.at}
         with cursor() as db:
             for statement, rows in (
                 (UPSERT_SCORES, self.scores),

@@ -117,15 +117,17 @@ def sender(*, secret: object) -> Source:
     raise Refused(401, "unknown_key", "send a live write key of this system: manage.py create_key makes one")
 
 
-def take(*, source: Source, read: Sequence[Fact | Rejected], received_at: datetime) -> list[str | Rejected]:
-    """Store the facts among what was read, and ring.
+def take(
+    *, source: Source, read: Sequence[Fact | Rejected], received_at: datetime, ring: bool = True
+) -> list[str | Rejected]:
+    """Store the facts among what was read, and ring; without `ring` the next tick of the beat finds them.
 
     Returns for each entry of `read`, in its order, "accepted", "duplicate", or why it is rejected.
     """
     shards: set[int] = set()
     results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, shards))
     answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]
-    if shards:
+    if ring:
         bell.ring(shards=shards)
     return answer
 

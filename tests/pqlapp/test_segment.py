@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pqlapp.ingest import segment
-from pqlapp.ingest.parser import Rejected
+from pqlapp.parser import Rejected
 from scoring.facts import Fact
 
 RECEIVED = datetime(2026, 11, 22, 9, 10, 0, tzinfo=UTC)
