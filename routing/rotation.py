@@ -69,6 +69,11 @@ def refund(credit: int) -> int:
     return credit + TURN
 
 
+def charge(credit: int) -> int:
+    """Return the credit, in billionths, of a member who takes over another's turn: the sum stays as it was."""
+    return credit - TURN
+
+
 def _with_shares(members: Sequence[Member]) -> dict[int, int]:
     total = sum(member.weight for member in members)
     return {member.id: member.credit + member.weight * TURN // total for member in members}

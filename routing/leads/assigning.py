@@ -17,6 +17,7 @@ from routing.leads import moves
 from routing.models import AE, Assignment, Lead, Membership, Pool, State
 
 How = Assignment.How
+TURNS = (How.ROTATION, How.PASSED)  # what costs the AE a turn
 
 # One statement for the whole pool: it is the hot part of the time that its lock is held.
 CHARGE = """
@@ -119,20 +120,33 @@ def give(
     )
 
 
-def take_back(*, lead: Lead, at: datetime) -> None:
-    """End a locked lead's standing assignment; if it had cost a turn, the turn is refunded."""
+def take_back(*, lead: Lead, at: datetime) -> Pool | None:
+    """End a locked lead's standing assignment. If it had cost a turn, refund it and return its pool, locked."""
     ended = moves.end_assignment(lead=lead, at=at)
-    if ended is None or ended.how != How.ROTATION or ended.pool_id is None or ended.ae_id is None:
-        return
-    lock_pools([ended.pool_id])
+    if ended is None or ended.how not in TURNS or ended.pool_id is None or ended.ae_id is None:
+        return None
+    pool = lock_pools([ended.pool_id])[ended.pool_id]
     membership = Membership.objects.filter(pool_id=ended.pool_id, ae_id=ended.ae_id).first()
     if membership is None:
-        return
+        return None
     membership.credit = rotation.refund(membership.credit)
     membership.served = max(membership.served - 1, 0)
     membership.save(update_fields=["credit", "served"])
     ended.refunded = True
     ended.save(update_fields=["refunded"])
+    return pool
+
+
+def pass_turn(*, pool: Pool, to: AE, at: datetime) -> bool:
+    """Charge a member of a locked pool the turn that was just refunded to another; False if the AE is no member."""
+    membership = Membership.objects.filter(pool=pool, ae=to, is_active=True).first()
+    if membership is None:
+        return False
+    membership.credit = rotation.charge(membership.credit)
+    membership.served += 1
+    membership.last_served_at = at
+    membership.save(update_fields=["credit", "served", "last_served_at"])
+    return True
 
 
 def close(

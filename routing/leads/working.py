@@ -86,7 +86,8 @@ def win(*, lead: Lead, by: User | None, at: datetime, amount: Decimal | None = N
 def reassign(*, lead: Lead, to: AE | None, by: User | None, at: datetime, note: str = "") -> Lead:
     """Give a lead to another AE by hand; or, with `to=None`, back to the pool, whose turn decides among the others.
 
-    The turn of the AE who had it is refunded. A lead given by hand costs no turn and asks for no capacity.
+    The turn of the AE who had it is refunded. Given by hand within the pool the turn goes with the lead; else a lead
+    given by hand costs no turn. By hand no capacity is asked for.
     Returns the lead as it is now; raises IllegalMove, NotAvailable.
     """
     with transaction.atomic():
@@ -151,10 +152,11 @@ def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str) ->
         raise moves.IllegalMove(why)
     if lead.ae_id == to.pk:
         raise NotAvailable(f"{to.name} has the lead already: choose another AE.")
-    assigning.take_back(lead=lead, at=at)
+    refunded = assigning.take_back(lead=lead, at=at)
+    passed = refunded is not None and assigning.pass_turn(pool=refunded, to=to, at=at)
+    how, pool = (How.PASSED, refunded) if passed else (How.BY_HAND, _pool_by_hand(lead, to))
     decision: dict[str, Any] = {"chosen": to.pk, "why": note or f"Given to {to.name} by hand."}
-    pool = _pool_by_hand(lead, to)
-    assigning.give(lead=lead, pool=pool, ae=to, how=How.BY_HAND, verb="reassign", decision=decision, by=by, at=at)
+    assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=decision, by=by, at=at)
 
 
 def _pool_by_hand(lead: Lead, to: AE) -> Pool | None:

@@ -169,6 +169,7 @@ class Assignment(models.Model):
         ROTATION = "rotation", "by turn"
         SAME_AE = "same_ae", "to the AE who already works the account"
         BY_HAND = "by_hand", "by hand"
+        PASSED = "passed", "by hand within the pool, the turn passed on with it"
 
     lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     # Null: no pool takes such leads.
@@ -185,7 +186,8 @@ class Assignment(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(refunded=False) | Q(how="rotation", ae__isnull=False, released_at__isnull=False),
+                condition=Q(refunded=False)
+                | Q(how__in=["rotation", "passed"], ae__isnull=False, released_at__isnull=False),
                 name="only_a_turn_taken_is_refunded",
             ),
             # A lead is with one AE at a time.

@@ -126,24 +126,38 @@ class TestClose:
         assert states == {"globex": "unassigned", "initech": "assigned", "umbrella": "unassigned"}
 
 
+def _credits() -> dict[int, tuple[int, int]]:
+    """Return (credit, served) by AE."""
+    return {m.ae_id: (m.credit, m.served) for m in Membership.objects.all()}
+
+
 class TestReassign:
-    def test_gives_it_to_another_by_hand_and_refunds_the_turn(self) -> None:
+    def test_gives_it_to_another_by_hand_and_passes_the_turn_on(self) -> None:
         ann, ben = two()
         lead = opened()
-        before = Membership.objects.get(ae=ann).credit
+        before = _credits()
         moved = leads.reassign(lead=lead, to=ben, by=ann.user, at=NOW, note="speaks Danish")
         assert (moved.ae, moved.state) == (ben, "assigned")
-        member = Membership.objects.get(ae=ann)
-        assert (member.credit, member.served) == (before + 1_000_000_000, 0)
+        turn = 1_000_000_000
+        assert _credits() == {ann.pk: (before[ann.pk][0] + turn, 0), ben.pk: (before[ben.pk][0] - turn, 1)}
         old, new = Assignment.objects.order_by("id")
-        assert (old.refunded, old.released_at, new.how, new.decision["why"]) == (True, NOW, "by_hand", "speaks Danish")
+        assert (old.refunded, old.released_at, new.how, new.decision["why"]) == (True, NOW, "passed", "speaks Danish")
 
-    def test_costs_the_new_ae_no_turn_and_refunds_none_the_second_time(self) -> None:
+    def test_given_there_and_back_everything_is_as_it_was(self) -> None:
         ann, ben = two()
-        lead = leads.reassign(lead=opened(), to=ben, by=ann.user, at=NOW)
-        credit = Membership.objects.get(ae=ben).credit
+        lead = opened()
+        before = _credits()
+        lead = leads.reassign(lead=lead, to=ben, by=ann.user, at=NOW)
         leads.reassign(lead=lead, to=ann, by=ann.user, at=NOW)
-        assert Membership.objects.get(ae=ben).credit == credit
+        assert _credits() == before
+
+    def test_outside_the_pool_it_costs_no_turn(self) -> None:
+        ann, _ = two()
+        cleo = world.ae("cleo", into=world.pool("East", default=False))
+        lead = leads.reassign(lead=opened(), to=cleo, by=ann.user, at=NOW)
+        assert _credits()[cleo.pk] == (0, 0)
+        leads.reassign(lead=lead, to=ann, by=ann.user, at=NOW)
+        assert _credits()[cleo.pk] == (0, 0)
 
     def test_goes_back_to_the_pool_and_never_to_the_same_ae(self) -> None:
         ann, ben = two()
