@@ -5,12 +5,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import django
 import pytest
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import blocking_manager_key
 
 from pqlapp import local
 from pqlapp.processes import wait_until
@@ -89,14 +91,35 @@ def until() -> Callable[..., None]:
     return wait
 
 
-@pytest.fixture(autouse=True)
-def no_events_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Empty the tables of events after a test that commits: Django flushes only what it manages itself."""
-    marker = request.node.get_closest_marker("django_db")
-    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
-    if commits:
-        request.getfixturevalue("transactional_db")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """After a test that commits, leave the database as the migrations made it.
+
+    Django's flush, which ends such a test, empties only the tables that it manages, and takes the rows that the
+    migrations put there along: the built-in signal and the roles. The next test of this worker needs them.
+    """
     yield
-    if commits:
-        with connection.cursor() as c:
-            c.execute("TRUNCATE scoring_event, scoring_event_key")
+    if nextitem is not None and _commits(item):  # after the last one the database is gone
+        with item.config.stash[blocking_manager_key].unblock():
+            _as_migrated()
+
+
+def _commits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    names = getattr(item, "fixturenames", ())
+    live = {"transactional_db", "live_server", "django_db_serialized_rollback"} & set(names)
+    return bool(live or (marker and marker.kwargs.get("transaction")))
+
+
+def _as_migrated() -> None:
+    from django.contrib.auth.models import Group
+
+    from routing.roles import ROLES
+    from scoring import tiles
+    from scoring.language.document import ANYTHING
+
+    with connection.cursor() as c:
+        c.execute("TRUNCATE scoring_event, scoring_event_key")
+    tiles.register(signals=[ANYTHING], at=datetime.now(UTC))
+    for role in ROLES:
+        Group.objects.get_or_create(name=role)
