@@ -110,7 +110,7 @@ def batches(name: str, many: int, *, size: int = 40, accounts: int = 25) -> tupl
     made: list[Batch] = []
     expected: Counter[str] = Counter()
     for b in range(many):
-        batch = []
+        batch: Batch = []
         for i in range(size):
             account = f"{name}-{int(chance.paretovariate(1)) % accounts}"
             expected[account] += 1

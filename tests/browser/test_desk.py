@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import time_machine
 from axe_playwright_python.sync_playwright import Axe
-from django.db import connection
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
@@ -16,6 +15,7 @@ from tests.pqlapp import desk_world
 from tests.pqlapp.desk_world import NOW, PASSWORD, Team, account, lead_of
 
 Visit = Callable[..., Page]
+expect.set_options(timeout=30_000)  # a deadline, not a wait: the machine may be busy
 WIDTHS = (360, 768, 1440)
 
 
@@ -33,8 +33,6 @@ def team(transactional_db: None) -> Iterator[Team]:
     """The world, in the morning of its day; time runs on."""
     with time_machine.travel(NOW, tick=True):
         yield desk_world.build()
-    with connection.cursor() as cursor:  # Django does not know these tables, so it does not empty them
-        cursor.execute("TRUNCATE scoring_event, scoring_event_key")
 
 
 def _is_fault(message: ConsoleMessage) -> bool:

@@ -275,7 +275,9 @@ def summed(partials: list[Tile]) -> tuple[Any, ...]:
 
 class TestFoldOfRandomHistories:
     @given(
-        st.sampled_from(list(strategies.SIGNALS)).flatmap(strategies.SIGNALS.get), strategies.calls(24), st.booleans()
+        st.sampled_from(list(strategies.SIGNALS)).flatmap(strategies.SIGNALS.__getitem__),
+        strategies.calls(24),
+        st.booleans(),
     )
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     def test_is_what_a_naive_fold_says(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
@@ -113,7 +113,7 @@ def _next_change(score: Score, today: date) -> dict[str, Any] | None:
         "tier": then.tier,
         "is_pql": then.is_pql,
         "status": then.status,
-        "rules": list(_changed_rules(score.ledger, cast(dict[str, Any], then.ledger))),
+        "rules": list(_changed_rules(score.ledger, then.ledger)),
     }
 
 
