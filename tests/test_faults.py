@@ -114,7 +114,7 @@ def batches(name: str, many: int, *, size: int = 40, accounts: int = 25) -> tupl
         for i in range(size):
             account = f"{name}-{int(chance.paretovariate(1)) % accounts}"
             expected[account] += 1
-            call = {
+            call: dict[str, object] = {
                 "type": "track",
                 "event": "used",
                 "messageId": f"{name}-{b}-{i}",
