@@ -5,12 +5,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import django
 import pytest
-from django.db import connection
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
@@ -100,8 +98,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """
     yield
     if nextitem is not None and _commits(item):  # after the last one the database is gone
+        from tests import cleaning  # needs Django set up
+
         with item.config.stash[blocking_manager_key].unblock():
-            _as_migrated()
+            cleaning.as_migrated()
 
 
 def _commits(item: pytest.Item) -> bool:
@@ -109,17 +109,3 @@ def _commits(item: pytest.Item) -> bool:
     names = getattr(item, "fixturenames", ())
     live = {"transactional_db", "live_server", "django_db_serialized_rollback"} & set(names)
     return bool(live or (marker and marker.kwargs.get("transaction")))
-
-
-def _as_migrated() -> None:
-    from django.contrib.auth.models import Group
-
-    from routing.roles import ROLES
-    from scoring import tiles
-    from scoring.language.document import ANYTHING
-
-    with connection.cursor() as c:
-        c.execute("TRUNCATE scoring_event, scoring_event_key")
-    tiles.register(signals=[ANYTHING], at=datetime.now(UTC))
-    for role in ROLES:
-        Group.objects.get_or_create(name=role)

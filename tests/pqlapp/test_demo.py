@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 
 from pqlapp.demo import loading
 from pqlapp.demo.company import TODAY, Kind, companies, truth
@@ -14,6 +13,7 @@ from pqlapp.demo.loading import RULES, OtherDemoLoaded, load
 from routing.models import AE, Lead, LeadMove
 from scoring import language
 from scoring.models import Event, Publication, RuleSet, Score, ScoreChange, Source, Status, Touched
+from tests import cleaning
 
 SEED, ACCOUNTS = 7, 90
 NOW = datetime(2026, 3, 10, 15, 20, tzinfo=UTC)  # a Tuesday
@@ -106,9 +106,7 @@ def demo(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Ite
             load(accounts=ACCOUNTS, seed=SEED, now=NOW, days=70, on_progress=lambda *_: None)
             yield
         finally:
-            call_command("flush", interactive=False, verbosity=0)
-            with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE scoring_event, scoring_event_key")
+            cleaning.flush()
 
 
 @pytest.mark.django_db
