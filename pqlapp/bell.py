@@ -11,7 +11,7 @@ import redis
 import structlog
 from celery import shared_task
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import connections
 from kombu.exceptions import OperationalError
 
 from routing import tasks as routing_tasks
@@ -73,10 +73,17 @@ def _forget(mark: str) -> None:
         log.warning("bell_mark_kept", reason=str(error))
 
 
+def _look_after_connection() -> None:
+    """Drop a broken connection, and let the one that stays be tried at its next use; inside a transaction leave it."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
 @shared_task(name="pqlapp.bell.answer")
 def answer(shard: int) -> None:
     """Rescore the accounts of the shard that are touched by now, and open the leads that follow."""
-    close_old_connections()  # and look, at the next use, whether the one that stays still works
+    _look_after_connection()
     # Before the claim: what is touched from now on may come after it, and needs a ring of its own.
     _forget(MARK.format(shard))
     ends = time.monotonic() + TURN
@@ -94,7 +101,7 @@ def answer(shard: int) -> None:
 @shared_task(name="pqlapp.bell.tick")
 def tick() -> None:
     """The beat: look for all work that waits, whoever forgot to ring for it."""
-    close_old_connections()
+    _look_after_connection()
     try:
         _client.set(BEAT_SEEN, time.time())
     except redis.RedisError as error:
@@ -110,7 +117,7 @@ def tick() -> None:
 @shared_task(name="pqlapp.bell.carry_on")
 def carry_on(job_id: int) -> None:
     """Carry a job on to its end; its lease keeps two workers from doing so at once."""
-    close_old_connections()
+    _look_after_connection()
     job = Job.objects.filter(pk=job_id).first()
     if job is not None:
         scoring_tasks.carry_on(job=job)

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from routing.roles import ROLES
-from scoring import tiles
+from scoring import scores, tiles
 from scoring.language.document import ANYTHING
 
 
@@ -15,6 +15,9 @@ def flush() -> None:
     """Empty everything, then put back what the migrations put there."""
     call_command("flush", interactive=False, verbosity=0)
     as_migrated()
+    # The flush begins all ids anew, so what is remembered by the id of a version is another one's.
+    scores._document.cache_clear()
+    scores._signal_ids.cache_clear()
 
 
 def as_migrated() -> None:

@@ -127,7 +127,7 @@ def take(
     shards: set[int] = set()
     results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, shards))
     answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]
-    if ring:
+    if ring and shards:
         bell.ring(shards=shards)
     return answer
 
