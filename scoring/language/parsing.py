@@ -610,7 +610,9 @@ def _shown(value: object) -> str:
 
 
 def _near(word: object, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), 1) if word not in known else []
+    if not isinstance(word, str) or word in known:
+        return ""
+    close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
