@@ -150,9 +150,10 @@ def _rows(
     accounts = params.get("accounts")
     with cursor() as c:
         c.row_factory = dict_row
-        if isinstance(accounts, list) and len(accounts) <= A_HANDFUL:
-            # Of a handful the planning takes longer than the judging: take the general plan, which is kept.
-            c.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
+        # Of a handful the planning takes longer than the judging: take the general plan, which is kept. Of many it
+        # would be a bad one: PostgreSQL plans it for ten.
+        few = isinstance(accounts, list) and len(accounts) <= A_HANDFUL
+        c.execute("SELECT set_config('plan_cache_mode', %s, true)", [f"force_{'generic' if few else 'custom'}_plan"])
         return c.execute(query.sql, {**query.params, **params}, prepare=True).fetchall()
 
 
