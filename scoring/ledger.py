@@ -24,6 +24,7 @@ from scoring.language import (
     Rule,
     SinceLast,
     Trait,
+    conditions_of,
     leaves,
 )
 
@@ -71,8 +72,7 @@ def form(document: Document) -> Form:
 
 def parts(document: Document) -> list[Leaf | PerUnit]:
     """Return what is observed of an account, in the order in which the compiled query answers."""
-    conditions = [document.population, *(rule.when for rule in document.rules)]
-    distinct = dict.fromkeys(leaf for condition in conditions for leaf in leaves(condition))
+    distinct = dict.fromkeys(leaf for condition in conditions_of(document) for leaf in leaves(condition))
     return [*distinct, *(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)]
 
 

@@ -1,7 +1,6 @@
 """PQL definitions: draft, publish, roll back, export. The one writer of rule sets and versions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -29,15 +28,6 @@ class IsPublished(Exception):
 
 class PublishRunning(Exception):
     """Another publish of the rule set has not ended yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a publish has come."""
-
-    words: str
-    done: int = 0
-    total: int | None = None
 
 
 def draft(*, text: str, by: AbstractBaseUser | None, at: datetime) -> RuleVersion:

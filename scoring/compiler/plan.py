@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from scoring.language import (
     ANY_SIGNAL,
-    Condition,
     Converted,
     Disqualify,
     Document,
@@ -18,6 +17,7 @@ from scoring.language import (
     Signal,
     SinceLast,
     Trait,
+    conditions_of,
     leaves,
     signals_of,
 )
@@ -50,7 +50,7 @@ class Plan:
 
 def plan(document: Document) -> Plan:
     """Return the plan of a document; the same plan serves one account, all of them, and history."""
-    found = dict.fromkeys(leaf for condition in _conditions(document) for leaf in leaves(condition))
+    found = dict.fromkeys(leaf for condition in conditions_of(document) for leaf in leaves(condition))
     return Plan(
         document=document,
         folds=_folds(document, tuple(found)),
@@ -72,14 +72,6 @@ def for_users(document: Document) -> Document:
 def _is_personal(rule: Points) -> bool:
     measured: list[Leaf | PerUnit] = [*leaves(rule.when), *([rule.per] if rule.per else [])]
     return all(isinstance(part, Measured | PerUnit) and part.measure != "users" for part in measured)
-
-
-def _conditions(document: Document) -> Iterator[Condition]:
-    if document.population is not None:
-        yield document.population
-    for rule in document.rules:
-        if rule.when is not None:
-            yield rule.when
 
 
 def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, str, int | None]]:

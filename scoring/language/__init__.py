@@ -39,6 +39,7 @@ from scoring.language.document import (
     Test,
     Tier,
     Trait,
+    conditions_of,
     leaves,
     signals_of,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Test",
     "Tier",
     "Trait",
+    "conditions_of",
     "digest",
     "dump",
     "dump_signal",

@@ -66,12 +66,8 @@ def test_no_value_is_pasted_into_the_statement(document: language.Document) -> N
     query = sql.compile(plan(document), sql.FEW, ids)
     texts = {
         leaf.filter.key
-        for condition in _conditions(document)
+        for condition in language.conditions_of(document)
         for leaf in language.leaves(condition)
         if isinstance(leaf, language.Trait)
     }
     assert not any(f"'{text}'" in query.sql for text in texts)
-
-
-def _conditions(document: language.Document) -> list[language.Condition | None]:
-    return [document.population, *(rule.when for rule in document.rules)]
