@@ -116,6 +116,7 @@ class TestByKeyboard:
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Acme & Sons")).to_be_visible()
+        page.wait_for_load_state()  # a heading may be seen before the script that listens to keys has run
         page.keyboard.press("x")
         expect(page.get_by_label("Why", exact=True).first).to_be_focused()
         page.keyboard.press("Escape")
