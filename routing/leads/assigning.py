@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from routing import eligibility, handling, rotation
 from routing.eligibility import Candidate, Verdict
@@ -188,9 +188,32 @@ def drain(*, at: datetime, pool: Pool | None = None) -> int:
     """
     waiting = Lead.objects.filter(state=State.UNASSIGNED).order_by("tier_rank", "opened_at", "pk")
     if pool is not None:
-        return _drain(waiting.filter(pool=pool), at=at)
-    pools = list(waiting.order_by("pool").values_list("pool", flat=True).distinct())
-    return sum(_drain(waiting.filter(pool=pk), at=at) for pk in pools if pk) + _drain(waiting.filter(pool=None), at=at)
+        waiting = waiting.filter(pool=pool)
+    plans = _Plans()
+    blocked: set[int | None] = set()  # pools in which nobody is free
+    given = 0
+    for lead in list(waiting.only("pk", "account", "rule_set", "tier", "unassigned_reason")):
+        plan = plans.of(lead)
+        if plan.pool is None and lead.unassigned_reason == plan.reason:
+            continue  # as it was: thousands may wait so, looked at every few seconds
+        if plan.pool is None or plan.pool.pk not in blocked:
+            with transaction.atomic():
+                given += _try_again(lead, blocked=blocked, at=at)
+    return given
+
+
+class _Plans:
+    """The handling of each kind of lead, asked for once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], handling.Plan] = {}
+
+    def of(self, lead: Lead) -> handling.Plan:
+        """Return how the lead's tier is handled, as it was when first asked."""
+        kind = (lead.rule_set_id, lead.tier)
+        if kind not in self._known:
+            self._known[kind] = handling.plan_for(rule_set=lead.rule_set, tier=lead.tier, is_pql=True)
+        return self._known[kind]
 
 
 def drain_later(*, at: datetime, pool: Pool | None = None) -> None:
@@ -198,19 +221,10 @@ def drain_later(*, at: datetime, pool: Pool | None = None) -> None:
     transaction.on_commit(partial(drain, at=at, pool=pool), robust=True)
 
 
-def _drain(waiting: QuerySet[Lead], *, at: datetime) -> int:
-    given = 0
-    blocked: set[int | None] = set()  # pools in which nobody is free
-    for lead in list(waiting.only("pk", "account")):
-        with transaction.atomic():
-            given += _try_again(lead, blocked=blocked, at=at)
-    return given
-
-
 def _try_again(lead: Lead, *, blocked: set[int | None], at: datetime) -> bool:
     """Route a lead that waits, unless its pool is known to be blocked; returns whether somebody got it."""
     held = moves.lock(lead=lead)
-    plan = handling.plan_for(rule_set=held.rule_set, tier=held.tier, is_pql=True)
+    plan = handling.plan_for(rule_set=held.rule_set, tier=held.tier, is_pql=True)  # as it is under the lock
     pool_id = plan.pool.pk if plan.pool else None
     if held.state != State.UNASSIGNED or pool_id in blocked:
         return False

@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from routing import leads
 from routing.models import AE, Assignment, Lead, LeadMove, Membership, State
@@ -232,6 +232,17 @@ class TestDrain:
         for _ in range(3):
             assert leads.drain(at=NOW) == 0
         assert Assignment.objects.count() == 1
+
+    @pytest.mark.parametrize("has_pool", [True, False])
+    def test_costs_no_more_for_a_crowd_that_must_go_on_waiting(
+        self, has_pool: bool, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        if has_pool:
+            world.ae("ann", into=world.pool(), capacity=0)
+        for number in range(20):
+            opened(f"account-{number}")
+        with django_assert_max_num_queries(18):
+            assert leads.drain(at=NOW) == 0
 
     def test_tells_a_new_reason(self) -> None:
         ann = world.ae("ann", into=world.pool(), capacity=0)
