@@ -82,22 +82,20 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
     moves.lock_lane(account_id=account_id)
     scores = Score.objects.select_related("rule_set", "version")
     score = scores.filter(account=account_id, rule_set=rule_set_id).first()
-    motion = RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
+    motion = score.rule_set.motion if score else RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
     lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)
-    if score is None:
+    plan = _plan_for_sales(score) if score else None
+    return _open(score, plan, at=at) if score and plan and not _is_settled(score) else None
+
+
+def _plan_for_sales(score: Score) -> handling.Plan | None:
+    """Return where a PQL goes if sales are to have it, else None."""
+    if not score.is_pql:
         return None
-    plan = _plan(score)
-    return _open(score, plan, at=at) if _is_for_sales(score, plan) and not _is_settled(score) else None
-
-
-def _plan(score: Score) -> handling.Plan:
-    return handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql)
-
-
-def _is_for_sales(score: Score, plan: handling.Plan) -> bool:
-    return score.is_pql and plan.handling is Handling.SALES
+    plan = handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql)
+    return plan if plan.handling is Handling.SALES else None
 
 
 def _is_settled(score: Score) -> bool:
@@ -142,7 +140,7 @@ def _review(lead: Lead, score: Score | None, *, cause: str, at: datetime) -> Lea
     if score is not None and _converted(lead, score):
         return _convert(lead, score, at=at)
     if score is not None and score.is_pql:
-        return _grow(lead, score, at=at) if _is_for_sales(score, _plan(score)) else None
+        return _grow(lead, score, at=at) if _plan_for_sales(score) else None
     if lead.first_touched_at is None and not _still_called_for(lead):
         reason = NO_LONGER[Status(score.status)] if score is not None else DESERTED
         return assigning.close(lead=lead, verb="withdraw", by=None, at=at, reason=reason, data={"cause": cause})
