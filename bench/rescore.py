@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 
 from django.db import connection, connections
+from django.db.models import Model
 
 from bench.tree import running, say
 
@@ -44,12 +45,12 @@ def main() -> None:
     with running():
         from pqlapp import bell  # Django is set up only now
         from scoring import rules, scores
-        from scoring.models import SHARDS, Score
+        from scoring.models import SHARDS, Crossed, Score, Touched
 
         version = rules.draft(text=RULES, by=None, at=datetime.now(UTC))
         bell.ring_for_job(job=rules.publish(version=version, note="", by=None, at=datetime.now(UTC)))
         fill()
-        settle()
+        settle(Touched, Crossed)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")  # as autovacuum does by itself, a minute after so much has changed
         took = []
@@ -58,7 +59,7 @@ def main() -> None:
             at = datetime.now(UTC)
             scores.request(accounts=None, at=at)
             bell.ring(shards=range(SHARDS))
-            settle()
+            settle(Touched)
             took.append(time.perf_counter() - began)
             assert not Score.objects.filter(scored_at__lt=at).exists()
         scored = Score.objects.count()
@@ -85,11 +86,9 @@ def fill() -> None:
         hands.submit(connections.close_all)
 
 
-def settle() -> None:
-    """Wait until nothing is left to score."""
-    from scoring.models import Touched
-
-    while Touched.objects.exists():
+def settle(*logs: type[Model]) -> None:
+    """Wait until nothing is left in the logs."""
+    while any(log._default_manager.exists() for log in logs):
         time.sleep(0.005)
 
 

@@ -4,12 +4,12 @@ A ring that is lost (Redis is down, a worker dies) costs seconds: the beat's tic
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import redis
 import structlog
-from celery import shared_task
+from celery import Signature, shared_task
 from django.conf import settings
 from django.db import connections
 from kombu.exceptions import OperationalError
@@ -21,7 +21,8 @@ from scoring.models import Job
 
 log = structlog.get_logger(__name__)
 
-MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard is queued
+MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS, is queued
+LEADS = "leads"
 MARK_LIVES = 5  # seconds; a mark whose message was lost is forgotten then, and the next tick rings again
 BEAT_SEEN = "pql:bell:beat"
 SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wait for it again and again
@@ -33,17 +34,21 @@ _quiet_until = 0.0
 
 def ring(*, shards: Iterable[int]) -> None:
     """Wake a worker for each shard that has no unstarted ring yet. Never raises and never waits long."""
+    _ring({str(shard): answer.s(shard) for shard in sorted(shards)})
+
+
+def _ring(wanted: Mapping[str, Signature]) -> None:
+    """Send each task for whose name no unstarted ring is queued."""
     global _quiet_until
-    wanted = sorted(shards)
     if not wanted or time.monotonic() < _quiet_until:
         return
     try:
         with _client.pipeline(transaction=False) as pipe:
-            for shard in wanted:
-                pipe.set(MARK.format(shard), 1, nx=True, ex=MARK_LIVES)
-            for shard, fresh in zip(wanted, pipe.execute(), strict=True):
+            for name in wanted:
+                pipe.set(MARK.format(name), 1, nx=True, ex=MARK_LIVES)
+            for task, fresh in zip(wanted.values(), pipe.execute(), strict=True):
                 if fresh:
-                    answer.apply_async(args=(shard,), retry=False)
+                    task.apply_async(retry=False)
     except (redis.RedisError, OperationalError, OSError) as error:
         _quiet_until = time.monotonic() + SILENCE
         log.warning("bell_not_rung", reason=str(error))
@@ -66,9 +71,10 @@ def beat_seen_at() -> datetime | None:
     return datetime.fromtimestamp(float(seen), UTC) if isinstance(seen, bytes) else None
 
 
-def _forget(mark: str) -> None:
+def _started(name: str) -> None:
+    """Let others ring again. Comes before the claim: what is added from now on may come after it."""
     try:
-        _client.delete(mark)
+        _client.delete(MARK.format(name))
     except redis.RedisError as error:
         log.warning("bell_mark_kept", reason=str(error))
 
@@ -82,20 +88,28 @@ def _look_after_connection() -> None:
 
 @shared_task(name="pqlapp.bell.answer")
 def answer(shard: int) -> None:
-    """Rescore the accounts of the shard that are touched by now, and open the leads that follow."""
+    """Rescore the accounts of the shard that are touched by now, and ring for the leads that follow."""
     _look_after_connection()
-    # Before the claim: what is touched from now on may come after it, and needs a ring of its own.
-    _forget(MARK.format(shard))
+    _started(str(shard))
     ends = time.monotonic() + TURN
     while True:
         done = scoring_tasks.rescore(shard=shard)
         if done.crossed:
-            routing_tasks.open_leads()
+            _ring({LEADS: open_leads.s()})
         if done.accounts < scores.BATCH:
             return  # whoever touched an account after this claim has rung for it
         if time.monotonic() > ends:
             ring(shards=[shard])
             return
+
+
+@shared_task(name="pqlapp.bell.open_leads")
+def open_leads() -> None:
+    """Take up some of the crossings that wait; ring again if there may be more, so that scoring has its turn."""
+    _look_after_connection()
+    _started(LEADS)
+    if routing_tasks.open_leads() == routing_tasks.HINTS_AT_ONCE:
+        _ring({LEADS: open_leads.s()})
 
 
 @shared_task(name="pqlapp.bell.tick")
@@ -107,7 +121,7 @@ def tick() -> None:
     except redis.RedisError as error:
         log.warning("beat_not_noted", reason=str(error))
     ring(shards=scoring_tasks.sweep())
-    routing_tasks.open_leads()
+    _ring({LEADS: open_leads.s()})
     routing_tasks.tend_leads()
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)

@@ -70,6 +70,7 @@ def test_one_event_from_an_sdk_to_a_won_lead(client: Client, key: str) -> None:
     post(client, key, "/v1/identify", userId="u1", anonymousId="a1", traits={"email": "ann@acme.example"})
 
     bell.answer(shard_of(acme.pk))
+    bell.open_leads()
     score = Score.objects.get(account=acme)
     assert (score.tier, score.usage, score.fit) == ("hot", 4000, 1000)
     lead = Lead.objects.get(account=acme)
@@ -88,6 +89,7 @@ def test_one_event_from_an_sdk_to_a_won_lead(client: Client, key: str) -> None:
     assert (lead.state, lead.closed_as) == ("closed", "won")
     assert Outcome.objects.get(account=acme).kind == "won"
     bell.answer(shard_of(acme.pk))
+    bell.open_leads()
     score.refresh_from_db()
     assert (score.status, score.tier) == ("outside", "")
     assert Lead.objects.count() == 1
