@@ -4,14 +4,18 @@ A body is unpacked within a bound and parsed as a whole. If that fails, its item
 and then parsed one by one, so that a single bad item never takes the good ones with it.
 """
 
+import base64
+import binascii
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
+from backports import zstd
 
 SENT_LIMIT = 6_000_000  # bytes as sent
 UNPACKED_LIMIT = 20_000_000  # bytes after decompression
@@ -22,6 +26,11 @@ DEPTH_LIMIT = 32  # nesting of one item, itself included
 INTEGER_LIMIT = 2**53  # beyond it a sender's own JSON library may already have lost digits
 
 BOM = b"\xef\xbb\xbf"
+FORM = re.compile(rb"\s*(?:[\w.$-]+=[^&{\[]*&)*data=")
+RAW = "surrogateescape"  # bytes that are no text come through a str unharmed
+BASE64 = bytes.maketrans(b"-_ ", b"+/+")  # from its other alphabet; and a form makes a space of each plus
+# An emoji as two half characters, three bytes each (CESU-8): what some browsers' base64 makes of it.
+CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 GZIP = 16 + zlib.MAX_WBITS
 RAW_DEFLATE = -zlib.MAX_WBITS
 
@@ -68,33 +77,63 @@ class Batch:
 def unpack(*, sent: bytes, encoding: str = "") -> bytes:
     """Return the body in plain bytes.
 
-    gzip and zlib are known by their first bytes, whatever the headers say; `encoding` (the Content-Encoding
+    gzip, zlib and zstd are known by their first bytes, whatever the headers say; `encoding` (the Content-Encoding
     header) only tells raw deflate, which has no mark. Raises Refused (413 too large, 400 broken).
     """
     if len(sent) > SENT_LIMIT:
         raise Refused(413, "body_too_large", f"send at most {SENT_LIMIT:,} bytes in one request")
     if sent[:2] == b"\x1f\x8b":
-        return _inflate(sent, GZIP)
+        return _inflate(sent, zlib.decompressobj(GZIP))
+    if sent[:4] == b"\x28\xb5\x2f\xfd":
+        return _inflate(sent, zstd.ZstdDecompressor())
     if sent[:1] == b"\x78" and len(sent) > 1 and int.from_bytes(sent[:2]) % 31 == 0:
-        return _inflate(sent, zlib.MAX_WBITS)
+        return _inflate(sent, zlib.decompressobj())
     if encoding.strip().lower() == "deflate" and sent.lstrip()[:1] not in (b"{", b"["):
-        return _inflate(sent, RAW_DEFLATE)
+        return _inflate(sent, zlib.decompressobj(RAW_DEFLATE))
     return sent
 
 
-def parse_batch(*, body: bytes, field: str) -> Batch:
+def from_form(*, body: bytes) -> tuple[bytes, dict[str, str]]:
+    """Return the JSON that an analytics form carries in `data`, and its other fields.
+
+    `body` is a form (or a query) whose `data` is JSON, or base64 of it, possibly compressed. A body that is no such
+    form is returned as it is. Raises Refused (400, 413).
+    """
+    if not FORM.match(body):
+        return body, {}
+    try:
+        form = dict(
+            parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="surrogateescape")
+        )
+    except ValueError as error:
+        raise Refused(400, "bad_form", "the form cannot be read: send data=<JSON or base64>") from error
+    return _data(form.pop("data", "").encode("utf-8", "surrogateescape")), form
+
+
+def _data(text: bytes) -> bytes:
+    if text.lstrip()[:1] in (b"{", b"["):
+        return text
+    packed = text.translate(BASE64, b"\r\n")
+    try:
+        return unpack(sent=base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True))
+    except binascii.Error as error:
+        raise Refused(400, "bad_base64", "the form's data is neither JSON nor base64 of it") from error
+
+
+def parse_batch(*, body: bytes, field: str, alone: bool = False) -> Batch:
     """Return the items of `{field: [...], ...}`, or of a bare list, each checked by itself.
 
-    Raises Refused when the body as a whole is not such JSON, or has too many items or values.
+    With `alone` an object without the field is itself the only item. Raises Refused when the body as a whole is not
+    such JSON, or has too many items or values.
     """
-    body = body.removeprefix(BOM)
+    body = _whole_characters(body.removeprefix(BOM))
     _refuse_too_many_values(body)
     try:
         whole = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         return _salvage(body, field, error)
-    if isinstance(whole, list):
-        whole = {field: whole}
+    if isinstance(whole, list) or (alone and isinstance(whole, dict) and field not in whole):
+        whole = {field: whole if isinstance(whole, list) else [whole]}
     if not isinstance(whole, dict) or not isinstance(whole.get(field), list):
         raise _no_items(field)
     items = whole.pop(field)
@@ -114,7 +153,7 @@ def parse_call(*, body: bytes) -> dict[str, Any]:
 
 def parse_item(*, text: bytes) -> dict[str, Any] | Rejected:
     """Return the JSON object in `text`, such as a line of a file, or why it is not taken."""
-    text = text.removeprefix(BOM)
+    text = _whole_characters(text.removeprefix(BOM))
     if len(text) > ITEM_LIMIT:
         return _too_large()
     try:
@@ -123,12 +162,22 @@ def parse_item(*, text: bytes) -> dict[str, Any] | Rejected:
         return _explained(error)
 
 
-def _inflate(sent: bytes, window_bits: int) -> bytes:
+def _whole_characters(text: bytes) -> bytes:
+    """Return the text with its characters whole that came as two halves. A lone half stays, and is refused later."""
+    if b"\xed" not in text:
+        return text
+    return CESU_PAIR.sub(lambda pair: _joined(pair.group()), text)
+
+
+def _joined(halves: bytes) -> bytes:
+    return halves.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16").encode()
+
+
+def _inflate(sent: bytes, inflater: "zlib._Decompress | zstd.ZstdDecompressor") -> bytes:
     """Decompress, never making more than one byte over the limit."""
-    inflater = zlib.decompressobj(window_bits)
     try:
         body = inflater.decompress(sent, UNPACKED_LIMIT + 1)
-    except zlib.error as error:
+    except (zlib.error, zstd.ZstdError) as error:
         raise Refused(400, "bad_compression", f"the body cannot be decompressed: {error}") from error
     if len(body) > UNPACKED_LIMIT:
         raise Refused(413, "body_too_large", f"send at most {UNPACKED_LIMIT:,} bytes, unpacked")

@@ -9,7 +9,7 @@ from pqlapp.ingest import native
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
-    path("v1/", include("pqlapp.ingest.urls")),
+    path("", include("pqlapp.ingest.urls")),
     path("api/v1/events", native.events, name="events"),
     path("api/v1/", include("pqlapp.api.urls")),
     path("admin/", admin.site.urls),

@@ -14,6 +14,7 @@ from http import HTTPStatus
 import psycopg
 from django import db
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from pqlapp import bell, parser
@@ -36,47 +37,64 @@ _known_keys: dict[str, tuple[Key, float]] = {}
 View = Callable[..., HttpResponse]
 
 
-def ingest_door(view: View) -> View:
-    """Make a view answer POST from any origin, and turn what it raises into a problem document."""
+def ingest_door(
+    *,
+    methods: Sequence[str] = ("POST",),
+    errors: Callable[[Refused], HttpResponse] | None = None,
+    credentials: bool = False,
+) -> Callable[[View], View]:
+    """Return a decorator for a view that takes calls from any origin by these methods.
 
-    @csrf_exempt
-    @wraps(view)
-    def opened(request: HttpRequest, **kwargs: str) -> HttpResponse:
-        if request.method == "OPTIONS":
-            return _for_browsers(HttpResponse(status=204))
-        try:
-            if request.method != "POST":
-                raise Refused(405, "method_not_allowed", "use POST")
-            response = view(request, **kwargs)
-        except Refused as refused:
-            response = problem(status=refused.status, code=refused.code, message=refused.message)
-        except DATABASE_AWAY:
-            _drop_dead_connection()
-            message = "nothing was stored for certain; send the same again later, with the same ids"
-            response = problem(status=503, code="database_away", message=message)
-        return _for_browsers(response)
+    What the view raises is answered in the wire's own words for errors (as a problem document, without any). With
+    `credentials` pages may send cookies along, as Mixpanel's library insists on; nobody here looks at them.
+    """
 
-    return opened
+    def decorated(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def opened(request: HttpRequest, **kwargs: str) -> HttpResponse:
+            if request.method == "OPTIONS":
+                return _for_browsers(HttpResponse(status=204), request, methods, credentials)
+            try:
+                if request.method not in methods:
+                    raise Refused(405, "method_not_allowed", f"use {' or '.join(methods)}")
+                response = view(request, **kwargs)
+            except Refused as refused:
+                response = _refusal(refused, errors or problem, methods)
+            except DATABASE_AWAY:
+                _drop_dead_connection()
+                message = "nothing was stored for certain; send the same again later, with the same ids"
+                response = _refusal(Refused(503, "database_away", message), errors or problem, methods)
+            return _for_browsers(response, request, methods, credentials)
+
+        return opened
+
+    return decorated
 
 
-def problem(*, status: int, code: str, message: str) -> JsonResponse:
+def problem(refused: Refused) -> JsonResponse:
     """Return an error as RFC 9457 describes it, with the members that SDKs look for.
 
     RudderStack's Python library drops a refused batch only if the body has `code` and `message`; with any other
     JSON it would send the batch again and again.
     """
-    title = HTTPStatus(status).phrase
-    document = {"type": "about:blank", "title": title, "status": status, "detail": message}
-    response = JsonResponse(
-        document | {"code": code, "message": message, "error": message},
-        status=status,
+    title = HTTPStatus(refused.status).phrase
+    document = {"type": "about:blank", "title": title, "status": refused.status, "detail": refused.message}
+    return JsonResponse(
+        document | {"code": refused.code, "message": refused.message, "error": refused.message},
+        status=refused.status,
         content_type="application/problem+json",
     )
-    if status == 401:  # not "Basic": a browser would ask the customer's visitor for a password
+
+
+def _refusal(refused: Refused, errors: Callable[[Refused], HttpResponse], methods: Sequence[str]) -> HttpResponse:
+    """Return the wire's answer with the headers that belong to its status."""
+    response = errors(refused)
+    if refused.status == 401:  # not "Basic": a browser would ask the customer's visitor for a password
         response["WWW-Authenticate"] = 'WriteKey realm="ingest"'
-    if status == 405:
-        response["Allow"] = "POST, OPTIONS"
-    if status == 503:
+    if refused.status == 405:
+        response["Allow"] = ", ".join((*methods, "OPTIONS"))
+    if refused.status in (429, 503):
         response["Retry-After"] = RETRY_AFTER
     return response
 
@@ -171,11 +189,19 @@ def _drop_dead_connection() -> None:
     db.connection.close_if_unusable_or_obsolete()
 
 
-def _for_browsers(response: HttpResponse) -> HttpResponse:
+def _for_browsers(
+    response: HttpResponse, request: HttpRequest, methods: Sequence[str], credentials: bool
+) -> HttpResponse:
     """Let pages of any origin send here: write keys are public, and no cookie counts."""
-    response["Access-Control-Allow-Origin"] = "*"
-    response["Access-Control-Allow-Methods"] = "POST, OPTIONS"
-    response["Access-Control-Allow-Headers"] = "authorization, content-type, content-encoding, x-retry-count"
+    origin = request.headers.get("Origin") if credentials else None
+    response["Access-Control-Allow-Origin"] = origin or "*"
+    if origin:  # with credentials a browser takes no "*"
+        response["Access-Control-Allow-Credentials"] = "true"
+        patch_vary_headers(response, ["Origin"])
     response["Access-Control-Expose-Headers"] = "Retry-After"
-    response["Access-Control-Max-Age"] = "86400"
+    if request.method == "OPTIONS":
+        wanted = request.headers.get("Access-Control-Request-Headers")
+        response["Access-Control-Allow-Headers"] = wanted or "authorization, content-type"
+        response["Access-Control-Allow-Methods"] = ", ".join((*methods, "OPTIONS"))
+        response["Access-Control-Max-Age"] = "86400"
     return response

@@ -15,7 +15,7 @@ import orjson
 
 from pqlapp import parser
 from pqlapp.ingest import segment
-from pqlapp.ingest.segment import Unusable
+from pqlapp.ingest.fields import Unusable
 from pqlapp.parser import Rejected
 from scoring.facts import Fact
 

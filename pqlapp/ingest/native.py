@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
 from pqlapp import parser
-from pqlapp.ingest import door, segment
-from pqlapp.ingest.segment import Unusable
+from pqlapp.ingest import door, fields
+from pqlapp.ingest.fields import Unusable
 from pqlapp.parser import Rejected
 from scoring.facts import Fact
 
@@ -29,7 +29,7 @@ def read(*, item: Mapping[str, Any], received_at: datetime) -> Fact | Rejected:
         return error.rejected
 
 
-@door.ingest_door
+@door.ingest_door()
 def events(request: HttpRequest) -> HttpResponse:
     """Take `{"events": [item, …]}` or a bare list, and answer with a status for each item in its order."""
     source = door.sender(secret=door.secret_in_header(request=request))
@@ -47,26 +47,26 @@ def events(request: HttpRequest) -> HttpResponse:
 def _fact(item: Mapping[str, Any], received_at: datetime) -> Fact:
     if unknown := sorted(item.keys() - FIELDS):
         raise Unusable("unknown_field", f'"{unknown[0][:64]}" is none of {", ".join(sorted(FIELDS))}')
-    user = segment.identifier("user", item.get("user"))
-    anonymous = segment.identifier("anonymous", item.get("anonymous"))
-    account = segment.identifier("account", item.get("account"))
+    user = fields.identifier("user", item.get("user"))
+    anonymous = fields.identifier("anonymous", item.get("anonymous"))
+    account = fields.identifier("account", item.get("account"))
     somebody = user is not None or anonymous is not None
     if not somebody and account is None:
         raise Unusable("nobody", "an item needs a user, an anonymous or an account")
-    user_traits = segment.traits("traits", item.get("traits"))
-    account_traits = segment.traits("account_traits", item.get("account_traits"))
+    user_traits = fields.traits("traits", item.get("traits"))
+    account_traits = fields.traits("account_traits", item.get("account_traits"))
     if (user_traits and not somebody) or (account_traits and account is None):
         raise Unusable("traits_of_nobody", '"traits" need a user, "account_traits" need an account')
-    name = segment.event_name(item.get("event"))
+    name = fields.event_name(item.get("event"))
     return Fact(
-        message_id=segment.identifier("id", item.get("id")) or str(uuid.uuid4()),
-        at=segment.instant("at", item.get("at")) or received_at,
+        message_id=fields.identifier("id", item.get("id")) or str(uuid.uuid4()),
+        at=fields.instant("at", item.get("at")) or received_at,
         name=name,
         user_id=user,
         anonymous_id=anonymous,
         group_id=account,
         joins=name == "$group" and somebody and account is not None,
-        properties=segment.mapping("properties", item.get("properties")),
+        properties=fields.mapping("properties", item.get("properties")),
         user_traits=user_traits,
         account_traits=account_traits,
     )
@@ -75,7 +75,7 @@ def _fact(item: Mapping[str, Any], received_at: datetime) -> Fact:
 def _stated_id(item: dict[str, Any] | Rejected) -> str | None:
     """Return the id of an item that was rejected, if it has one that can be repeated."""
     stated = None if isinstance(item, Rejected) else item.get("id")
-    return stated if isinstance(stated, str) and len(stated) <= segment.ID_LIMIT else None
+    return stated if isinstance(stated, str) and len(stated) <= fields.ID_LIMIT else None
 
 
 def _status(index: int, message_id: str | None, result: str | Rejected) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""One call of the Segment spec, as Segment's and RudderStack's libraries send it, becomes a fact.
+"""The HTTP API that Segment's and RudderStack's libraries speak, and how one call of theirs becomes a fact.
+
+A good call is answered with exactly 200: RudderStack's Python library sends anything else again.
 
 Times: a client's clock may lie, so a call that says when it was sent is moved by the difference to our clock:
 timestamp = received_at - (sentAt - originalTimestamp). A difference of up to half a minute is the network's,
@@ -8,25 +10,22 @@ dated on purpose, before it came here; one without `sentAt` comes from a file: b
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from pqlapp.parser import Rejected
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import re_path
+from django.utils import timezone
+
+from pqlapp import parser
+from pqlapp.ingest import door
+from pqlapp.ingest.fields import Unusable, event_name, identifier, instant, mapping, traits
+from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
+from scoring.models import Source
 
 TYPES = ("track", "identify", "group", "page", "screen", "alias")
-ID_LIMIT = 512  # characters of an id or an event name
-TRAIT_LIMIT = 200  # traits in one call
-TRAIT_NAME_LIMIT = 256  # characters
 HONEST_CLOCK = timedelta(seconds=30)
-
-
-class Unusable(Exception):
-    """A call cannot become a fact; carries the code and the sentence to answer with."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.rejected = Rejected(code, message)
 
 
 def read(
@@ -61,60 +60,45 @@ def time_of(*, call: Mapping[str, Any], received_at: datetime, sent_at: object =
         raise Unusable("bad_time", "the timestamp, corrected by sentAt, is outside the years 1 to 9999") from error
 
 
-def instant(name: str, value: object) -> datetime | None:
-    """Return an ISO 8601 text as UTC (without an offset it is UTC already), None for null. Raises Unusable."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise Unusable("bad_time", f'"{name}" is an ISO 8601 text such as "2026-05-01T09:30:00Z"')
+@door.ingest_door()
+def batch(request: HttpRequest) -> HttpResponse:
+    """Take `{"batch": [call, …], "sentAt": …}`; bad calls are listed in the answer, the others are stored."""
+    source = _source_in_header(request)
+    parsed = parser.parse_batch(body=door.body_of(request=request), field="batch")
+    source = source or door.sender(secret=parsed.envelope.get("writeKey"))
+    received_at = timezone.now()
+    sent_at = parsed.envelope.get("sentAt")
+    facts = [
+        item if isinstance(item, Rejected) else read(call=item, received_at=received_at, sent_at=sent_at)
+        for item in parsed.items
+    ]
+    results = door.take(source=source, read=facts, received_at=received_at)
+    rejected = [
+        {"index": index, "code": result.code, "message": result.message}
+        for index, result in enumerate(results)
+        if isinstance(result, Rejected)
+    ]
+    return JsonResponse({"success": True} | ({"rejected": rejected} if rejected else {}))
 
 
-def identifier(name: str, value: object) -> str | None:
-    """Return an id as text; whole numbers are taken, null and "" are no id. Raises Unusable."""
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is int:
-        return str(value)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise Unusable("bad_id", f'"{name}" is a text or a whole number')
-    if len(value) > ID_LIMIT:
-        raise Unusable("id_too_long", f'"{name}" has at most {ID_LIMIT} characters')
-    return value
+@door.ingest_door()
+def call(request: HttpRequest, kind: str) -> HttpResponse:
+    """Take one call, of the kind that the address names."""
+    source = _source_in_header(request)
+    item = parser.parse_call(body=door.body_of(request=request))
+    source = source or door.sender(secret=item.get("writeKey"))
+    received_at = timezone.now()
+    fact = read(call=item, kind=kind, received_at=received_at)
+    (result,) = door.take(source=source, read=[fact], received_at=received_at)
+    if isinstance(result, Rejected):
+        raise Refused(400, result.code, result.message)
+    return JsonResponse({"success": True})
 
 
-def mapping(name: str, value: object) -> dict[str, Any]:
-    """Return an object of the call, {} for null. Raises Unusable."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Unusable("not_an_object", f'"{name}" is a JSON object')
-    return value
-
-
-def traits(name: str, value: object) -> dict[str, Any]:
-    """Return an object of traits, {} for null. Raises Unusable for too many, or too long names."""
-    known = mapping(name, value)
-    if len(known) > TRAIT_LIMIT:
-        raise Unusable("too_many_traits", f'"{name}" has at most {TRAIT_LIMIT} entries')
-    if any(len(key) > TRAIT_NAME_LIMIT for key in known):
-        raise Unusable("trait_name_too_long", f'the names in "{name}" have at most {TRAIT_NAME_LIMIT} characters')
-    return known
-
-
-def event_name(value: object) -> str:
-    """Return the name of an event. Raises Unusable if there is none."""
-    if not isinstance(value, str) or not value.strip():
-        raise Unusable("no_event_name", '"event" is the name of what happened')
-    if len(value) > ID_LIMIT:
-        raise Unusable("event_name_too_long", f'"event" has at most {ID_LIMIT} characters')
-    return value
+def _source_in_header(request: HttpRequest) -> Source | None:
+    """Return the source of the key in the header, None if there is none; a wrong one is refused at once."""
+    secret = door.secret_in_header(request=request)
+    return None if secret is None else door.sender(secret=secret)
 
 
 def _fact(call: Mapping[str, Any], received_at: datetime, sent_at: object, kind: object) -> Fact:
@@ -183,3 +167,9 @@ def _properties(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
         titles = {key: call[key] for key in ("name", "category") if isinstance(call.get(key), str)}
         return properties | titles
     return properties
+
+
+urlpatterns = [
+    re_path(r"^v1/batch/?$", batch, name="batch"),
+    re_path(rf"^v1/(?P<kind>{'|'.join(TYPES)})/?$", call, name="call"),
+]

@@ -1,11 +1,8 @@
-"""Addresses of the Segment HTTP API, below /v1/; with and without a slash at the end."""
+"""Addresses of all wires, as their libraries have them: each wire lists its own."""
 
-from django.urls import re_path
+from django.urls import URLPattern
 
-from pqlapp.ingest import segment, views
+from pqlapp.ingest import segment
 
 app_name = "ingest"
-urlpatterns = [
-    re_path(r"^batch/?$", views.batch, name="batch"),
-    re_path(rf"^(?P<kind>{'|'.join(segment.TYPES)})/?$", views.call, name="call"),
-]
+urlpatterns: list[URLPattern] = [*segment.urlpatterns]

@@ -1,9 +1,12 @@
+import base64
 import gzip
 import json
 import zlib
+from urllib.parse import quote, quote_plus
 
 import orjson
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +23,8 @@ POISONS = {
     "half a surrogate pair": (rb'{"event":"\ud800"}', "lone_surrogate"),
     "the other half": (rb'{"event":"x\udfffy"}', "lone_surrogate"),
     "half a pair in a name": (rb'{"\ud800":1}', "lone_surrogate"),
-    "CESU-8": (b'{"event":"\xed\xa0\xbd\xed\xb8\x80"}', "not_utf8"),
+    "half a pair in CESU-8": (b'{"event":"\xed\xa0\xbd"}', "not_utf8"),
+    "a pair in CESU-8, the wrong way round": (b'{"event":"\xed\xb8\x80\xed\xa0\xbd"}', "not_utf8"),
     "Latin-1": (b'{"event":"caf\xe9"}', "not_utf8"),
     "infinity": (b'{"properties":{"x":1e400}}', "number_too_large"),
     "minus infinity": (b'{"properties":{"x":-1e400}}', "number_too_large"),
@@ -193,6 +197,66 @@ class TestParseBatch:
         assert batch.items[: len(items)] == batch.items[len(items) + 1 :] == items
 
 
+EMOJI = "\N{PARTY POPPER}"
+IN_CESU_8 = b'{"event":"\xed\xa0\xbc\xed\xbe\x89"}'
+
+
+class TestCharactersInTwoHalves:
+    def test_are_put_together_in_an_item_and_in_a_batch(self):
+        assert b"\xed" in IN_CESU_8
+        assert parser.parse_call(body=IN_CESU_8) == {"event": EMOJI}
+        assert parser.parse_batch(body=b"[" + IN_CESU_8 + b"]", field="batch").items == [{"event": EMOJI}]
+
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def test_any_other_text_stays_as_it_is(self, text):
+        if "\0" not in text:
+            assert parser.parse_call(body=json.dumps({"x": text}, ensure_ascii=False).encode()) == {"x": text}
+
+
+class TestFromForm:
+    @pytest.mark.parametrize("before", ["", "verbose=1&ip=0&"])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            quote(GOOD),
+            quote_plus(GOOD),
+            quote(base64.b64encode(GOOD)),
+            base64.b64encode(GOOD).decode(),
+            base64.urlsafe_b64encode(GOOD).decode().rstrip("="),
+            quote(base64.b64encode(gzip.compress(GOOD))),
+        ],
+    )
+    def test_finds_the_json(self, before, data):
+        body, fields = parser.from_form(body=f"{before}data={data}&strict=1".encode())
+        assert body == GOOD
+        assert fields == ({"verbose": "1", "ip": "0"} if before else {}) | {"strict": "1"}
+
+    def test_takes_a_plus_that_was_not_escaped(self):
+        plain = b'{"x":">>>"}'
+        assert b"+" in base64.b64encode(plain)
+        assert parser.from_form(body=b"data=" + base64.b64encode(plain))[0] == plain
+
+    def test_mends_an_emoji_that_came_in_two_halves(self):
+        body, _ = parser.from_form(body=b"data=" + base64.b64encode(IN_CESU_8))
+        assert parser.parse_call(body=body) == {"event": EMOJI}
+
+    @pytest.mark.parametrize("body", [GOOD, b"[" + GOOD + b"]", b"", b"x", b'{"x":"&data=1"}', b"[&data="])
+    def test_leaves_what_is_no_form(self, body):
+        assert parser.from_form(body=body) == (body, {})
+
+    def test_refuses_what_is_neither_json_nor_base64(self):
+        with pytest.raises(Refused) as refused:
+            parser.from_form(body=b"data=%%%")
+        assert (refused.value.status, refused.value.code) == (400, "bad_base64")
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_are_read_or_refused(self, data):
+        try:
+            parser.from_form(body=b"data=" + data)
+        except Refused as refused:
+            assert refused.status in (400, 413)
+
+
 class TestParseCall:
     def test_returns_the_object(self):
         assert parser.parse_call(body=GOOD) == orjson.loads(GOOD)
@@ -225,10 +289,14 @@ class TestUnpack:
         assert parser.unpack(sent=zlib.compress(GOOD), encoding=encoding) == GOOD
         assert parser.unpack(sent=GOOD, encoding=encoding) == GOOD
 
+    @pytest.mark.parametrize("encoding", ["", "zstd", "gzip"])
+    def test_knows_zstd_by_its_first_bytes(self, encoding):
+        assert parser.unpack(sent=zstd.compress(GOOD), encoding=encoding) == GOOD
+
     def test_takes_raw_deflate_by_its_header(self):
         assert parser.unpack(sent=raw_deflate(GOOD), encoding="deflate") == GOOD
 
-    @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, raw_deflate])
+    @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, raw_deflate, zstd.compress])
     def test_refuses_a_bomb_without_unpacking_it(self, pack):
         bomb = pack(b" " * (parser.UNPACKED_LIMIT + 1))
         assert len(bomb) < 100_000
@@ -246,7 +314,15 @@ class TestUnpack:
         assert refused.value.status == 413
 
     @pytest.mark.parametrize(
-        "broken", [gzip.compress(GOOD)[:-3], b"\x1f\x8b", b"\x1f\x8bnonsense", gzip.compress(GOOD) + b"x"]
+        "broken",
+        [
+            gzip.compress(GOOD)[:-3],
+            b"\x1f\x8b",
+            b"\x1f\x8bnonsense",
+            gzip.compress(GOOD) + b"x",
+            zstd.compress(GOOD)[:-3],
+            b"\x28\xb5\x2f\xfdnonsense",
+        ],
     )
     def test_refuses_what_is_broken(self, broken):
         with pytest.raises(Refused) as refused:
@@ -255,7 +331,8 @@ class TestUnpack:
 
     @given(st.binary(max_size=200), st.sampled_from(["", "gzip", "deflate"]))
     def test_any_bytes_are_unpacked_or_refused(self, sent, encoding):
-        for data in (sent, b"\x1f\x8b" + sent, b"\x78\x9c" + sent, gzip.compress(sent)):
+        marked = (b"\x1f\x8b" + sent, b"\x78\x9c" + sent, b"\x28\xb5\x2f\xfd" + sent)
+        for data in (sent, *marked, gzip.compress(sent), zstd.compress(sent)):
             try:
                 parser.unpack(sent=data, encoding=encoding)
             except Refused as refused:
