@@ -15,7 +15,16 @@ from routing.models import Lead
 from scoring import engine, explain, rules
 from scoring.language import ANY_SIGNAL, Document, signal_digest
 from scoring.language.document import ANYTHING
-from scoring.models import Account, Identity, RuleVersion, Score, ScoreChange, Tile, TraitChange
+from scoring.models import (
+    WHOSE_WORD_COUNTS,
+    Account,
+    Identity,
+    RuleVersion,
+    Score,
+    ScoreChange,
+    Tile,
+    TraitChange,
+)
 
 ANY_DIGEST = signal_digest(ANYTHING)
 PEOPLE_SHOWN = 12
@@ -23,7 +32,6 @@ TIMELINE_DAYS = 60
 TIMELINE_SHOWN = 40
 HISTORY_SHOWN = 30
 PERSONAL = ("name", "email", "title", "role")
-NEWEST = ("-precedence", "-at", "-message_id")  # whose word on a trait counts comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def document(version: int) -> Document:
 def names_of(accounts: Iterable[int]) -> dict[int, str]:
     """Return the stated name of each account that has one; one query."""
     stated = TraitChange.objects.filter(account__in=set(accounts), key="name")
-    newest = stated.order_by("account", *NEWEST).distinct("account")
+    newest = stated.order_by("account", *WHOSE_WORD_COUNTS).distinct("account")
     return {account: value for account, value in newest.values_list("account", "value") if isinstance(value, str)}
 
 
@@ -131,7 +139,7 @@ def timeline(document: Document, *, account: int, as_of: date) -> list[Moment]:
 
 def traits(account: int) -> list[Fact]:
     """Return the present value of each trait of the account, by key; one query."""
-    newest = TraitChange.objects.filter(account=account).order_by("key", *NEWEST).distinct("key")
+    newest = TraitChange.objects.filter(account=account).order_by("key", *WHOSE_WORD_COUNTS).distinct("key")
     return [
         Fact(change.key, explain.value_words(change.value, change.key), change.at, change.get_precedence_display())
         for change in newest
@@ -169,7 +177,7 @@ def _personal(users: Iterable[int]) -> dict[int, dict[str, str]]:
     for user, an_id in ids.values_list("user", "value"):
         known[user]["id"] = an_id
     stated = TraitChange.objects.filter(identity__user__in=wanted, key__in=PERSONAL)
-    newest = stated.order_by("identity__user", "key", *NEWEST).distinct("identity__user", "key")
+    newest = stated.order_by("identity__user", "key", *WHOSE_WORD_COUNTS).distinct("identity__user", "key")
     for user, key, value in newest.values_list("identity__user", "key", "value"):
         if isinstance(value, str):
             known[user][key] = value

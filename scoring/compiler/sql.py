@@ -33,6 +33,7 @@ from scoring.language import (
     signals_of,
 )
 
+ONCE = 0  # the precedence of what is to be set once: of that the first counts, see models.Precedence
 UTC_DAY = "(({column}) AT TIME ZONE 'UTC')::date"
 
 
@@ -197,7 +198,8 @@ class _Writer:
             f"t{i} AS (SELECT DISTINCT ON ({keys}) {keys}, c.value, c.number, c.day"
             f" {self.rows('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
             f" AND {UTC_DAY.format(column='c.at')} <= {self.binding.day}"
-            f' ORDER BY {keys}, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC)'
+            f" ORDER BY {keys}, c.precedence DESC, CASE WHEN c.precedence = {ONCE} THEN c.at END"
+            f', c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC)'
         )
 
     def traits_ahead(self) -> str:

@@ -49,6 +49,9 @@ class Fact:
     properties: Mapping[str, Any] = field(default_factory=dict)
     user_traits: Mapping[str, Any] = field(default_factory=dict)
     account_traits: Mapping[str, Any] = field(default_factory=dict)  # of group_id's account
+    # To be set only where nothing else says what the trait is; the earliest of these counts.
+    user_traits_once: Mapping[str, Any] = field(default_factory=dict)
+    account_traits_once: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +327,7 @@ class _Trait(NamedTuple):
     value: str | None  # JSON; None: taken back
     number: Decimal | None
     day: date | None
+    precedence: Precedence
     at: datetime
     message_id: str
 
@@ -331,13 +335,15 @@ class _Trait(NamedTuple):
 def _traits(new: Iterable[_Item], rows: Iterable[_Row]) -> Iterator[_Trait]:
     for item, row in zip(new, rows, strict=True):
         fact = item.fact
-        for account, person, traits in (
-            (None, row.identity_id, fact.user_traits if row.identity_id else {}),
-            (row.named_id, None, fact.account_traits if row.named_id else {}),
+        for account, person, precedence, traits in (
+            (None, row.identity_id, Precedence.EVENT, fact.user_traits if row.identity_id else {}),
+            (None, row.identity_id, Precedence.ONCE, fact.user_traits_once if row.identity_id else {}),
+            (row.named_id, None, Precedence.EVENT, fact.account_traits if row.named_id else {}),
+            (row.named_id, None, Precedence.ONCE, fact.account_traits_once if row.named_id else {}),
         ):
             for key, value in traits.items():
-                text = None if value is None else _json(value)
-                yield _Trait(account, person, key, text, _number(value), day_of(value), fact.at, fact.message_id)
+                text, number, day = None if value is None else _json(value), _number(value), day_of(value)
+                yield _Trait(account, person, key, text, number, day, precedence, fact.at, fact.message_id)
 
 
 def _number(value: object) -> Decimal | None:
@@ -367,15 +373,16 @@ def _store_traits(c: Cursor, traits: list[_Trait], common: Mapping[str, Any]) ->
         return
     traits.sort(key=lambda t: (t.account_id or 0, t.identity_id or 0, t.key, t.at, t.message_id))
     columns = dict(zip(_Trait._fields, map(list, zip(*traits, strict=True)), strict=True))
-    c.execute(_NEW_TRAITS, {**columns, **common, "precedence": Precedence.EVENT})
+    c.execute(_NEW_TRAITS, {**columns, **common})
 
 
 _NEW_TRAITS = """
 INSERT INTO scoring_traitchange
     (account_id, identity_id, key, value, number, day, at, message_id, precedence, received_at, source_id)
-SELECT account_id, identity_id, key, value::jsonb, number, day, at, message_id,
-       %(precedence)s::smallint, %(received_at)s::timestamptz, %(source)s::bigint
+SELECT account_id, identity_id, key, value::jsonb, number, day, at, message_id, precedence,
+       %(received_at)s::timestamptz, %(source)s::bigint
 FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)b::text[], %(value)s::text[],
-            %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[])
-AS n(account_id, identity_id, key, value, number, day, at, message_id)
+            %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[],
+            %(precedence)s::smallint[])
+AS n(account_id, identity_id, key, value, number, day, at, message_id, precedence)
 """

@@ -1,6 +1,7 @@
 """The nouns of the house's upper storey."""
 
 from scoring.models.facts import (
+    WHOSE_WORD_COUNTS,
     Account,
     EmailLink,
     Event,
@@ -31,6 +32,7 @@ from scoring.models.tiles import Signal, Tile
 
 __all__ = [
     "SHARDS",
+    "WHOSE_WORD_COUNTS",
     "Account",
     "Crossed",
     "EmailLink",

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from scoring.models.numeric import NumericField
 
@@ -11,6 +11,9 @@ class Source(models.Model):
     """A sender of events, such as the web app or the billing system."""
 
     slug = models.SlugField(max_length=64, unique=True)
+    # Which group types of a call (PostHog, Mixpanel, Amplitude) are accounts, the first that is named counts;
+    # empty: the usual names, see ingest.fields.
+    group_types = models.JSONField(default=list, blank=True)
     # Whole days added to each time of an import with --rebase; fixed at the first such import.
     rebase_days = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField()
@@ -161,12 +164,22 @@ class Event(models.Model):
 
 
 class Precedence(models.IntegerChoices):
-    """Whose word on a trait counts: the greatest wins."""
+    """Whose word on a trait counts: the greatest wins. Of one's own words the last counts, of ONCE the first."""
 
+    ONCE = 0, "event, to be set once"
     ENRICHMENT = 1, "enrichment"
     EVENT = 2, "event"
     CRM = 3, "CRM"
     HUMAN = 4, "human"
+
+
+# Of the statements about one trait, in this order the one that counts comes first.
+WHOSE_WORD_COUNTS = (
+    F("precedence").desc(),
+    Case(When(precedence=Precedence.ONCE, then=F("at"))).asc(),
+    F("at").desc(),
+    F("message_id").desc(),
+)
 
 
 class TraitChange(models.Model):

@@ -47,6 +47,7 @@ class Call:
     properties: dict = field(default_factory=dict)
     user_traits: dict = field(default_factory=dict)
     account_traits: dict = field(default_factory=dict)
+    account_traits_once: dict = field(default_factory=dict)
 
     @property
     def day(self) -> date:
@@ -279,8 +280,12 @@ class Sight:
 
     def trait(self, key: str) -> object:
         """Return the newest value of the account's trait; None if it is unknown."""
-        said = [call for call in self.calls if call.group_id is not None and key in call.account_traits]
-        return max(said, key=lambda call: call.turn).account_traits[key] if said else None
+        named = [call for call in self.calls if call.group_id is not None]
+        if said := [call for call in named if key in call.account_traits]:
+            return max(said, key=lambda call: call.turn).account_traits[key]
+        once = [call for call in named if key in call.account_traits_once]
+        first = [call for call in once if call.at == min(call.at for call in once)]
+        return max(first, key=lambda call: call.turn).account_traits_once[key] if first else None
 
     def events(self, name: str, within: int | None = None) -> list[Call]:
         """Return the events of the named signal in the window, in turn."""

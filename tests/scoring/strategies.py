@@ -294,6 +294,7 @@ STATEMENTS = _call(
     group_id=st.sampled_from(GROUPS),
     properties=PROPERTIES,
     account_traits=TRAITS,
+    account_traits_once=TRAITS,
 )
 SHAPES = {"use": USES, "identify": IDENTIFIES, "join": JOINS, "statement": STATEMENTS, "alias": ALIASES}
 # Half of the calls are use.

@@ -1,6 +1,7 @@
 """The compiled query says what the naive oracle says, row by row, on random documents and histories."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from scoring import engine, language
 from tests.scoring import oracle
-from tests.scoring.loading import Said, fold, ids, load, said_by_engine, undone
+from tests.scoring.loading import NOW, Said, fold, ids, load, said_by_engine, undone
 from tests.scoring.strategies import days, documents, histories
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +30,46 @@ def said_by_oracle(document: language.Document, judgement: oracle.Judgement) -> 
         tuple(verdict.met for verdict in verdicts),
         tuple(verdict.raw for verdict in verdicts),
     )
+
+
+PLAN = """
+name: once
+slug: once
+motion: test
+groups: {company: {score: fit}}
+rules:
+  - {id: free, group: company, points: 1, when: {trait: plan, equals: free}}
+  - {id: pro, group: company, points: 2, when: {trait: plan, equals: pro}}
+  - {id: max, group: company, points: 4, when: {trait: plan, equals: max}}
+tiers: [{name: hot, enter: {fit: 2}}]
+"""
+KINDS = st.sampled_from(["account_traits", "account_traits_once"])
+SAID = st.tuples(st.integers(0, 3), KINDS, st.sampled_from(["free", "pro", "max", None]))
+
+
+class TestTraitsToBeSetOnce:
+    @given(st.lists(SAID, min_size=1, max_size=6))
+    @slow
+    def test_the_first_counts_and_only_while_nothing_else_is_said(
+        self, said: list[tuple[int, str, str | None]]
+    ) -> None:
+        document = language.parse(PLAN)
+        joins: dict[str, Any] = {"name": "$group", "user_id": "ann", "group_id": "acme", "joins": True}
+        calls = [
+            oracle.Call(message_id=f"m{number}", at=NOW - timedelta(days=ago), **{**joins, kind: {"plan": plan}})
+            for number, (ago, kind, plan) in enumerate(said)
+        ]
+        history = oracle.History(tuple(calls))
+        with undone():
+            load(history)
+            fold(document)
+            world = oracle.World(history)
+            rows = ids(world.accounts)
+            (judged,) = engine.judge(document, as_of=NOW.date())
+            expected = world.judge_all(document, NOW.date())
+            assert {rows[key]: said_by_oracle(document, verdict) for key, verdict in expected.items()} == {
+                judged.account_id: said_by_engine(judged)
+            }
 
 
 class TestJudge:

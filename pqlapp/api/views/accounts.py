@@ -20,7 +20,18 @@ from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
 from pqlapp.api.views.door import Door, now
 from routing import queue
 from scoring import engine, facts, rules, scores
-from scoring.models import SHARDS, Account, Exclusion, Outcome, Parked, Score, ScoreChange, TraitChange, shard_of
+from scoring.models import (
+    SHARDS,
+    WHOSE_WORD_COUNTS,
+    Account,
+    Exclusion,
+    Outcome,
+    Parked,
+    Score,
+    ScoreChange,
+    TraitChange,
+    shard_of,
+)
 
 BY_EXTERNAL_ID = "external:"
 
@@ -63,7 +74,7 @@ class AccountView(Door):
         """Show an account with its scores and traits."""
         account = self.get_object()
         known = TraitChange.objects.filter(account=account, at__lte=now())
-        newest = known.order_by("key", "-precedence", "-at", "-message_id").distinct("key")
+        newest = known.order_by("key", *WHOSE_WORD_COUNTS).distinct("key")
         traits = {trait.key: trait.value for trait in newest if trait.value is not None}
         return Response(serializers.AccountShown(account, context={"traits": traits}).data)
 

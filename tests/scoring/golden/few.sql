@@ -63,15 +63,15 @@ GROUP BY t.account_id),
 t0 AS (SELECT DISTINCT ON (c.account_id) c.account_id, c.value, c.number, c.day
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = %(p4)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= %(as_of)s::date
-ORDER BY c.account_id, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 t1 AS (SELECT DISTINCT ON (c.account_id) c.account_id, c.value, c.number, c.day
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = %(p5)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= %(as_of)s::date
-ORDER BY c.account_id, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 t2 AS (SELECT DISTINCT ON (c.account_id) c.account_id, c.value, c.number, c.day
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = %(p6)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= %(as_of)s::date
-ORDER BY c.account_id, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 outcomes AS (SELECT o.account_id, min(((o.at) AT TIME ZONE 'UTC')::date) FILTER (WHERE ((o.at) AT TIME ZONE 'UTC')::date > %(as_of)s::date) AS n, min(((o.at) AT TIME ZONE 'UTC')::date) FILTER (WHERE o.kind = ANY(%(p7)s::text[]) AND ((o.at) AT TIME ZONE 'UTC')::date <= %(as_of)s::date) AS o0
 FROM scoring_outcome o
 WHERE o.account_id = ANY(%(accounts)s::bigint[])

@@ -56,15 +56,15 @@ GROUP BY t.account_id, p.as_of),
 t0 AS (SELECT DISTINCT ON (c.account_id, p.as_of) c.account_id, p.as_of, c.value, c.number, c.day
 FROM pairs p JOIN scoring_traitchange c ON c.account_id = p.account_id
 WHERE true AND c.key = %(p4)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= p.as_of
-ORDER BY c.account_id, p.as_of, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, p.as_of, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 t1 AS (SELECT DISTINCT ON (c.account_id, p.as_of) c.account_id, p.as_of, c.value, c.number, c.day
 FROM pairs p JOIN scoring_traitchange c ON c.account_id = p.account_id
 WHERE true AND c.key = %(p5)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= p.as_of
-ORDER BY c.account_id, p.as_of, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, p.as_of, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 t2 AS (SELECT DISTINCT ON (c.account_id, p.as_of) c.account_id, p.as_of, c.value, c.number, c.day
 FROM pairs p JOIN scoring_traitchange c ON c.account_id = p.account_id
 WHERE true AND c.key = %(p6)s::text AND ((c.at) AT TIME ZONE 'UTC')::date <= p.as_of
-ORDER BY c.account_id, p.as_of, c.precedence DESC, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
+ORDER BY c.account_id, p.as_of, c.precedence DESC, CASE WHEN c.precedence = 0 THEN c.at END, c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC),
 outcomes AS (SELECT o.account_id, p.as_of, min(((o.at) AT TIME ZONE 'UTC')::date) FILTER (WHERE ((o.at) AT TIME ZONE 'UTC')::date > p.as_of) AS n, min(((o.at) AT TIME ZONE 'UTC')::date) FILTER (WHERE o.kind = ANY(%(p7)s::text[]) AND ((o.at) AT TIME ZONE 'UTC')::date <= p.as_of) AS o0
 FROM pairs p JOIN scoring_outcome o ON o.account_id = p.account_id
 WHERE true
