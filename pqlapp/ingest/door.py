@@ -31,6 +31,7 @@ RETRY_AFTER = "5"  # seconds
 # facts speaks to psycopg directly in places, where Django does not translate its errors.
 DATABASE_AWAY = (db.OperationalError, db.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 NOT_STORABLE = (db.DataError, psycopg.DataError)
+BROKEN_ID = Rejected("broken_id", 'each id that it names is none, such as "null" or "anonymous": nobody to credit')
 
 _known_keys: dict[str, tuple[Key, float]] = {}
 
@@ -166,7 +167,7 @@ def _store(source: Source, batch: list[Fact], received_at: datetime, shards: set
         first = _store(source, batch[:half], received_at, shards)
         return first + _store(source, batch[half:], received_at, shards)
     shards |= recorded.shards
-    return list(recorded.statuses)
+    return [BROKEN_ID if status == "broken_id" else status for status in recorded.statuses]
 
 
 def _key(secret: str) -> Key | None:

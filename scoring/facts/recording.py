@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -23,7 +23,7 @@ from scoring.models import Lane, Precedence, Source
 from scoring.models.raw import cursor
 
 Cursor = psycopg.Cursor[Any]
-Status = Literal["accepted", "duplicate"]
+Status = Literal["accepted", "duplicate", "broken_id"]
 T = TypeVar("T")
 
 MANY = 100  # rows from which COPY is faster than arrays
@@ -62,6 +62,8 @@ class Recorded:
     accepted: int
     duplicate: int
     shards: set[int]  # whose scores may have changed: ring them
+    refused: int = 0  # calls left with nobody, because each id that they named was a broken one
+    broken_ids: int = 0  # ids left out because they are obviously none; most of their calls went on with others
 
 
 class _Item(NamedTuple):
@@ -80,16 +82,47 @@ def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> R
     that was acknowledged, and the sender's retry goes on where it broke off. Raises NamesNobody, and psycopg's
     DataError if PostgreSQL cannot hold something. Commits: it must not be called inside a transaction.
     """
-    items = _first_of_each(facts)
+    whole = [_without_broken_ids(fact) for fact in facts]
+    items = _first_of_each(whole)
     shards: set[int] = set()
     new = {item.position for item in _record(source, items, received_at, shards)}
     statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
-    return Recorded(statuses, len(new), len(facts) - len(new), shards)
+    for position in (i for i, fact in enumerate(whole) if fact is None):
+        statuses[position] = "broken_id"
+    broken = sum(len(_ids(fact)) - len(_ids(left) if left else ()) for fact, left in zip(facts, whole, strict=True))
+    refused = statuses.count("broken_id")
+    return Recorded(statuses, len(new), len(facts) - len(new) - refused, shards, refused, broken)
 
 
-def _first_of_each(facts: Sequence[Fact]) -> list[_Item]:
+def _ids(fact: Fact) -> tuple[str, ...]:
+    """All that the call names: people, then the account."""
+    return tuple(filter(None, (fact.user_id, fact.anonymous_id, *fact.aliases, fact.group_id)))
+
+
+def _without_broken_ids(fact: Fact) -> Fact | None:
+    """Return the fact with the ids that are any; None if that leaves nobody. Raises NamesNobody."""
+    ids = _ids(fact)
+    if not ids:
+        raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
+    broken = frozenset(filter(identity.is_broken, ids))
+    if not broken:
+        return fact
+    if broken.issuperset(ids):
+        return None
+    return replace(
+        fact,
+        user_id=None if fact.user_id in broken else fact.user_id,
+        anonymous_id=None if fact.anonymous_id in broken else fact.anonymous_id,
+        aliases=tuple(alias for alias in fact.aliases if alias not in broken),
+        group_id=None if fact.group_id in broken else fact.group_id,
+    )
+
+
+def _first_of_each(facts: Sequence[Fact | None]) -> list[_Item]:
     items: dict[bytes, _Item] = {}
     for position, fact in enumerate(facts):
+        if fact is None:
+            continue
         digest = hashlib.sha256(fact.message_id.encode()).digest()[:16]
         if digest not in items:
             items[digest] = _Item(position, fact, digest, _call(fact))
@@ -98,8 +131,6 @@ def _first_of_each(facts: Sequence[Fact]) -> list[_Item]:
 
 def _call(fact: Fact) -> Call:
     ids = tuple(dict.fromkeys(filter(None, (fact.user_id, fact.anonymous_id, *fact.aliases))))
-    if not ids and not fact.group_id:
-        raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
     return Call(
         ids=ids,
         user_id=fact.user_id or None,

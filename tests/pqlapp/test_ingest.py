@@ -96,6 +96,12 @@ class TestBatch:
         assert all(bad["message"] for bad in response.json()["rejected"])
         assert sorted(Event.objects.values_list("message_id", flat=True)) == ["m1", "m2", "m4"]
 
+    def test_names_the_calls_whose_every_id_is_none(self, post):
+        calls = [track(1, userId="null", context={}), track(2, userId="null", anonymousId="phone", context={})]
+        response = post("/v1/batch", {"batch": calls})
+        assert [(bad["index"], bad["code"]) for bad in response.json()["rejected"]] == [(0, "broken_id")]
+        assert Event.objects.get().message_id == "m2"
+
     def test_poison_among_good_calls_never_stops_them(self, post):
         poisons = list(POISONS.values())
         texts = []

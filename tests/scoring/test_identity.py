@@ -151,3 +151,33 @@ class TestPlausibleEmail:
     def test_is_refused_where_the_database_could_not_hold_it(self) -> None:
         assert identity.plausible_email("a" * 320 + "@acme.example") is None
         assert identity.plausible_email("a@" + "b" * 256 + ".example") is None
+
+
+BROKEN = ["null", "Undefined", " none ", "NaN", "anonymous", "guest", "0", "-1", "TRUE", "[object Object]", '"null"']
+BROKEN += ["00000000-0000-0000-0000-000000000000", "0000", "   ", "distinct_id"]
+
+
+class TestBrokenId:
+    @pytest.mark.parametrize("value", BROKEN)
+    def test_is_known_for_one(self, value: str) -> None:
+        assert identity.is_broken(value)
+
+    @pytest.mark.parametrize("value", ["ann", "10", "0a", "nullify", "00000000-0000-0000-0000-000000000001", "Ø"])
+    def test_is_nothing_else(self, value: str) -> None:
+        assert not identity.is_broken(value)
+
+    def test_is_left_out_and_the_call_goes_on_with_its_other_ids(self) -> None:
+        recorded = send(call(by="null", device="phone"), call(by="undefined", device="tv"), identify("ann", device="0"))
+        assert recorded.accepted == recorded.broken_ids == 3
+        assert people() == {frozenset({"phone"}), frozenset({"tv"}), frozenset({"ann"})}
+
+    def test_of_an_account_leaves_the_person(self) -> None:
+        send(join("ann", "undefined"))
+        assert home("ann") == Key("user", "ann")
+        assert not Account.objects.filter(kind="group").exists()
+
+    def test_refuses_a_call_that_is_left_with_nobody(self) -> None:
+        recorded = send(call(by="null", message_id="1"), call(by="ann"), call(into="None"))
+        assert recorded.statuses == ["broken_id", "accepted", "broken_id"]
+        assert (recorded.accepted, recorded.duplicate, recorded.refused) == (1, 0, 2)
+        assert send(call(by="ann", message_id="1")).statuses == ["accepted"]

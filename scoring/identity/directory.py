@@ -1,0 +1,129 @@
+"""What is stored about the people and groups of some calls, and whether the calls say anything new."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import psycopg
+
+from scoring.identity.calls import Call, Turn
+
+Cursor = psycopg.Cursor[Any]
+
+
+class Moved(Exception):
+    """Somebody else joined these users meanwhile. Roll back and begin again: nothing is wrong."""
+
+
+class Known(NamedTuple):
+    """An identity as it is stored."""
+
+    identity: int
+    user: int
+    is_user_id: bool
+
+
+@dataclass(slots=True)
+class Directory:
+    """What is stored about the ids, groups and addresses of some calls."""
+
+    identities: dict[str, Known] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    joined: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, group): earliest call
+    emails: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, address): earliest call
+
+
+class Resident(NamedTuple):
+    """An identity with its user and that user's home; both stay so until the end of the transaction."""
+
+    identity: int
+    user: int
+    home: int
+
+
+def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
+    """Return what is stored about the calls' ids, groups, memberships and addresses."""
+    ids, joining, writing = set[str](), set[str](), set[str]()
+    for call in calls:
+        ids.update(call.ids)
+        if call.joins:
+            joining.add(call.ids[0])
+        if call.email:
+            writing.add(call.ids[0])
+    directory = Directory()
+    if ids:
+        rows = c.execute(IDENTITIES, {"values": sorted(ids)})
+        directory.identities = {value: Known(*row) for value, *row in rows}
+    directory.groups = groups(c, calls)
+    if joining:
+        rows = c.execute(_JOINED, {"values": sorted(joining)})
+        directory.joined = {(value, group): (at, message) for value, group, at, message in rows}
+    if writing:
+        rows = c.execute(_EMAILS, {"values": sorted(writing)})
+        directory.emails = {(value, email): (at, message) for value, email, at, message in rows}
+    return directory
+
+
+def groups(c: Cursor, calls: Iterable[Call]) -> dict[str, int]:
+    """Return the ids of the accounts that the calls name, as far as they exist."""
+    names = sorted({call.group for call in calls if call.group})
+    return dict(c.execute(_GROUPS, {"groups": names}).fetchall()) if names else {}
+
+
+IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
+_GROUPS = """
+SELECT external_id, id FROM scoring_account WHERE kind = 'group' AND external_id = ANY (%(groups)b::text[])
+"""
+_JOINED = """
+SELECT i.value, a.external_id, g.at, g.message_id
+FROM scoring_identity i JOIN scoring_grouplink g ON g.identity_id = i.id JOIN scoring_account a ON a.id = g.account_id
+WHERE i.value = ANY (%(values)b::text[])
+"""
+_EMAILS = """
+SELECT i.value, e.email, e.at, e.message_id
+FROM scoring_identity i JOIN scoring_emaillink e ON e.identity_id = i.id
+WHERE i.value = ANY (%(values)b::text[])
+"""
+
+
+def is_news(call: Call, directory: Directory) -> bool:
+    """Whether the call says something about people or groups that the directory does not hold."""
+    if call.group and call.group not in directory.groups:
+        return True
+    if not call.ids:
+        return False
+    first = directory.identities.get(call.ids[0])
+    if first is None or (call.user_id and not first.is_user_id):
+        return True
+    for value in call.ids[1:]:
+        other = directory.identities.get(value)
+        if other is None or other.user != first.user:
+            return True
+    turn = (call.at, call.message_id)
+    if call.joins and not _holds(directory.joined.get((call.ids[0], call.group or "")), turn):
+        return True
+    return call.email is not None and not _holds(directory.emails.get((call.ids[0], call.email)), turn)
+
+
+def _holds(stored: Turn | None, turn: Turn) -> bool:
+    return stored is not None and stored <= turn
+
+
+def residents(c: Cursor, values: Iterable[str]) -> dict[str, Resident]:
+    """Return the identities (by value) with users and homes, the users locked so that neither can change.
+
+    One statement, in user order. Raises Moved if an identity went to another user while it waited: the lock shows
+    the newest version of the user, and a merged one says so.
+    """
+    wanted = sorted(set(values))
+    rows = c.execute(_RESIDENTS, {"values": wanted}).fetchall() if wanted else []
+    if len(rows) < len(wanted) or any(merged_into for *_, merged_into in rows):
+        raise Moved
+    return {value: Resident(identity, user, home) for value, identity, user, home, _ in rows}
+
+
+_RESIDENTS = """
+SELECT i.value, i.id, u.id, u.home_id, u.merged_into_id
+FROM scoring_identity i JOIN scoring_productuser u ON u.id = i.user_id
+WHERE i.value = ANY (%(values)b::text[]) ORDER BY u.id FOR KEY SHARE OF u
+"""
