@@ -148,7 +148,7 @@ class TestMerge:
     def test_waits_for_a_backfill_chunk(self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
         send(*(call(device="phone") for _ in range(3)))
         signals = tiles.register(signals=[INVITED], at=NOW)
-        there, go_on = meeting.hold(monkeypatch, tiles, "fold_sql")
+        there, go_on = meeting.hold(monkeypatch, tiles.signals, "fold_sql")
         backfill = meeting.start(lambda: tiles.backfill(signals=signals))
         with let_go(go_on):
             assert there.wait(PATIENCE)

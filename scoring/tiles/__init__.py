@@ -1,0 +1,25 @@
+"""Tiles: the daily folds of events that rules read. `tiles = fold(events)`, exactly and at any moment."""
+
+from scoring.tiles.folding import active, append
+from scoring.tiles.following import follow
+from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate
+from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, register, retire
+from scoring.tiles.verification import Difference, verify
+
+__all__ = [
+    "CHUNK",
+    "FOLD",
+    "GATE",
+    "LOCKS",
+    "Difference",
+    "active",
+    "append",
+    "backfill",
+    "backfill_chunk",
+    "follow",
+    "hold_fold_lock",
+    "hold_gate",
+    "register",
+    "retire",
+    "verify",
+]

@@ -1,0 +1,38 @@
+"""Let tiles follow people: merged users, and users with another home."""
+
+from collections.abc import Sequence
+
+from scoring.compiler.fold import TILE_COLUMNS
+from scoring.identity import Change
+from scoring.tiles.locks import Cursor
+
+
+def follow(c: Cursor, changes: Sequence[Change]) -> set[int]:
+    """Move the tiles of users that were merged or whose home changed; return all accounts that now count differently.
+
+    The changes' users are locked for update and the fold lock is held.
+    """
+    moving = [change for change in changes if change.was != change.now or change.old_home != change.new_home]
+    if moving:
+        c.execute(_MOVE, {field: [getattr(m, field) for m in moving] for field in ("was", "now", "new_home")})
+    if not changes:
+        return set()
+    # Whatever these users ever did may count differently now: users are told apart, and some are excluded.
+    rows = c.execute(_ACCOUNTS_OF, {"users": sorted({change.now for change in changes})})
+    homes = {home for change in moving for home in (change.old_home, change.new_home)}
+    return homes | {account for (account,) in rows}
+
+
+_VALUES = "count, first_at, last_at, value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
+_MOVE = f"""
+WITH moves AS (
+    SELECT * FROM unnest(%(was)s::bigint[], %(now)s::bigint[], %(new_home)s::bigint[]) AS m(was, now, home)
+), gone AS (
+    DELETE FROM scoring_tile t USING moves m WHERE t.user_id = m.was AND (m.was <> m.now OR t.inherited)
+    RETURNING t.*, m.now, m.home
+)
+INSERT INTO scoring_tile ({TILE_COLUMNS})
+SELECT signal_id, CASE WHEN inherited THEN home ELSE account_id END, now, inherited, day, {_VALUES}
+FROM gone ORDER BY 1, 2, day, 3
+"""  # noqa: S608
+_ACCOUNTS_OF = "SELECT DISTINCT account_id FROM scoring_tile WHERE user_id = ANY (%(users)s::bigint[])"

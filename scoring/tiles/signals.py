@@ -1,0 +1,127 @@
+"""Which signals are folded: activate one, fold its history, retire it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+import orjson
+from django.db import transaction
+
+from scoring import language
+from scoring.compiler.fold import fold_sql
+from scoring.language.document import ANYTHING
+from scoring.models import Signal
+from scoring.models.raw import cursor
+from scoring.tiles.folding import RESOLVED, append_sql, load_signal
+from scoring.tiles.locks import take_fold_lock, take_gate
+
+CHUNK = 10_000  # event ids that one step of a backfill folds: below 200 ms even beside other work
+
+
+def register(*, signals: Iterable[language.Signal], at: datetime) -> list[Signal]:
+    """Make sure that ingest folds these signals from now on, and return their rows, in no special order.
+
+    A row that is new, or was retired, is not ready: its history waits for `backfill`. Two signals with the same
+    content are one row. Commits: it must not be called inside a transaction.
+    """
+    wanted = {language.signal_digest(signal): signal for signal in signals}
+    stored = Signal.objects.filter(digest__in=wanted)
+    if stored.filter(retired_at__isnull=True).count() == len(wanted):
+        return list(stored)
+    _forget_retired(list(wanted))
+    with transaction.atomic(durable=True), cursor() as c:
+        take_fold_lock(c)
+        take_gate(c)
+        c.execute(_FORGET, {"digests": list(wanted)})  # in case they were active meanwhile
+        # Every event that could be missed live is committed by now, with an id up to here.
+        (barrier,) = c.execute(_NEWEST_EVENT).fetchone() or (0,)
+        for digest, signal in sorted(wanted.items()):
+            definition = orjson.dumps(language.dump_signal(signal)).decode()
+            c.execute(_REGISTER, {"digest": digest, "definition": definition, "at": at, "barrier": barrier})
+    return list(Signal.objects.filter(digest__in=wanted))
+
+
+_NEWEST_EVENT = """
+SELECT CASE WHEN is_called AND EXISTS (SELECT FROM scoring_event) THEN last_value ELSE 0 END
+FROM scoring_event_id_seq
+"""
+_REGISTER = """
+INSERT INTO scoring_signal AS s (digest, definition, activated_at, barrier, backfilled_to)
+VALUES (%(digest)s::text, %(definition)s::jsonb, %(at)s::timestamptz, %(barrier)s::bigint, 0)
+ON CONFLICT (digest) DO UPDATE
+SET activated_at = excluded.activated_at, barrier = excluded.barrier, backfilled_to = 0, retired_at = NULL
+WHERE s.retired_at IS NOT NULL
+"""
+
+
+def _forget_retired(digests: Sequence[str]) -> None:
+    """Drop what is left of retired signals: they missed events, so they are folded anew. Nobody adds to them."""
+    with transaction.atomic(durable=True), cursor() as c:
+        take_fold_lock(c)
+        c.execute(_FORGET, {"digests": list(digests)})
+
+
+_FORGET = """
+DELETE FROM scoring_tile WHERE signal_id IN (
+    SELECT id FROM scoring_signal WHERE digest = ANY (%(digests)s::text[]) AND retired_at IS NOT NULL)
+"""
+
+
+def retire(*, signals: Iterable[Signal], at: datetime) -> None:
+    """Stop folding signals that no rule set reads any more; the built-in `any` stays. Commits, like `register`."""
+    ids = [signal.pk for signal in signals if signal.digest != language.signal_digest(ANYTHING)]
+    with transaction.atomic(durable=True), cursor() as c:
+        take_gate(c)
+        Signal.objects.filter(pk__in=ids, retired_at__isnull=True).update(retired_at=at)
+
+
+def backfill(
+    *, signals: Iterable[Signal], on_progress: Callable[[int, int], object] = lambda done, total: None
+) -> None:
+    """Fold all of history for the signals that are not ready; `on_progress` is told (done, total) event ids.
+
+    Safe to kill and to run again, and to run twice at once: each chunk commits its tiles with its cursor.
+    """
+    ids = [signal.pk for signal in signals]
+    with cursor() as c:
+        c.execute(_SUMMARIZE)
+    total = max(Signal.objects.filter(pk__in=ids).values_list("barrier", flat=True), default=0)
+    while backfill_chunk(signal_ids=ids):
+        done = min(Signal.objects.filter(pk__in=ids).values_list("backfilled_to", flat=True))
+        on_progress(min(done, total), total)
+
+
+# A chunk finds its events by a BRIN index on ids, which autovacuum may not have brought up to date yet.
+_SUMMARIZE = """
+SELECT brin_summarize_new_values(i.indexrelid)
+FROM pg_inherits h JOIN pg_index i ON i.indrelid = h.inhrelid
+JOIN pg_class k ON k.oid = i.indexrelid JOIN pg_am m ON m.oid = k.relam AND m.amname = 'brin'
+WHERE h.inhparent = 'scoring_event'::regclass
+"""
+
+
+def backfill_chunk(*, signal_ids: Sequence[int], size: int = CHUNK) -> bool:
+    """Fold up to `size` event ids of history for those signals that are furthest behind, in one transaction.
+
+    Returns whether anything was left to do, and was done.
+    """
+    with transaction.atomic(durable=True), cursor() as c:
+        take_fold_lock(c)
+        behind = c.execute(_BEHIND, {"ids": list(signal_ids)}).fetchall()
+        if not behind:
+            return False
+        after = min(cursor_ for _, _, cursor_, _ in behind)
+        first = [(id_, text, barrier) for id_, text, cursor_, barrier in behind if cursor_ == after]
+        others = [cursor_ for _, _, cursor_, _ in behind if cursor_ > after]
+        upto = min([after + size, *others, *(barrier for *_, barrier in first)])
+        fold = fold_sql({id_: load_signal(text) for id_, text, _ in first})
+        c.execute(append_sql(_STORED, fold.sql), {"after": after, "upto": upto, **fold.params})
+        c.execute(_ADVANCE, {"ids": [id_ for id_, *_ in first], "upto": upto})
+        return True
+
+
+_BEHIND = """
+SELECT id, definition::text, backfilled_to, barrier FROM scoring_signal
+WHERE id = ANY (%(ids)s::bigint[]) AND backfilled_to < barrier AND retired_at IS NULL ORDER BY id
+"""
+_ADVANCE = "UPDATE scoring_signal SET backfilled_to = %(upto)s::bigint WHERE id = ANY (%(ids)s::bigint[])"
+_STORED = f"{RESOLVED} WHERE e.id > %(after)s::bigint AND e.id <= %(upto)s::bigint"
