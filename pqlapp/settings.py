@@ -175,6 +175,10 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
+# ---- who is who. An id that calls use together with more than these joins nobody: a kiosk, a test user, a bot.
+MOST_USERS_OF_AN_ID = env.int("MOST_USERS_OF_AN_ID", default=10)  # distinct user ids
+MOST_LINKS_OF_AN_ID = env.int("MOST_LINKS_OF_AN_ID", default=1_000)  # ids of any kind
+
 # ---- the bell. Redis may lose everything in it at any time: all work is rows in PostgreSQL.
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

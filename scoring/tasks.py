@@ -4,12 +4,12 @@ import structlog
 from django.db import DatabaseError
 from django.utils import timezone
 
-from scoring import facts, handoffs, jobs, rules, scores
+from scoring import facts, handoffs, jobs, rules, scores, tiles
 from scoring.models import SHARDS, Job
 
 log = structlog.get_logger(__name__)
 
-RUNNERS = {rules.PUBLISH: rules.run_publish}
+RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold}
 
 
 def rescore(*, shard: int) -> scores.Rescored:

@@ -215,8 +215,10 @@ def _know_everybody(
 def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
     with transaction.atomic(durable=True), cursor() as c:
         tiles.hold_fold_lock(c)
-        changes = identity.link(c, news, at=received_at)
-        accounts = tiles.follow(c, changes)
+        linked = identity.link(c, news, at=received_at)
+        accounts = tiles.follow(c, linked.changes) | linked.homes
+        if linked.split:
+            tiles.refold_later(identities=linked.split, why="ids that too many people share", at=received_at)
         return handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=received_at)
 
 

@@ -7,7 +7,7 @@ known already needs no second look: `is_news` tells cheaply whether there is any
 from scoring.identity.calls import Call, Turn, is_broken, plausible_email
 from scoring.identity.directory import Directory, Known, Moved, Resident, groups, is_news, look_up, residents
 from scoring.identity.homes import FREE_MAIL
-from scoring.identity.linking import Change, link
+from scoring.identity.linking import Change, Linked, link
 
 __all__ = [
     "FREE_MAIL",
@@ -15,6 +15,7 @@ __all__ = [
     "Change",
     "Directory",
     "Known",
+    "Linked",
     "Moved",
     "Resident",
     "Turn",

@@ -1,6 +1,8 @@
 """What a call says about who somebody is, and which ids say nothing."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import combinations
 from typing import NamedTuple
 
 EMAIL_LENGTH = 320
@@ -41,6 +43,11 @@ class Call(NamedTuple):
     email: str | None
     at: datetime
     message_id: str
+
+
+def pairs(call: Call) -> Iterator[tuple[str, str]]:
+    """Yield each two ids that the call uses for one person."""
+    return combinations(call.ids, 2)
 
 
 def is_broken(value: str) -> bool:

@@ -1,12 +1,12 @@
 """What is stored about the people and groups of some calls, and whether the calls say anything new."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
 
-from scoring.identity.calls import Call, Turn
+from scoring.identity.calls import Call, Turn, pairs
 
 Cursor = psycopg.Cursor[Any]
 
@@ -21,6 +21,7 @@ class Known(NamedTuple):
     identity: int
     user: int
     is_user_id: bool
+    is_refused: bool  # joins nobody
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Directory:
     """What is stored about the ids, groups and addresses of some calls."""
 
     identities: dict[str, Known] = field(default_factory=dict)
+    links: set[tuple[int, int]] = field(default_factory=set)  # (lower identity, higher identity)
     groups: dict[str, int] = field(default_factory=dict)
     joined: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, group): earliest call
     emails: dict[tuple[str, str], Turn] = field(default_factory=dict)  # (identity, address): earliest call
@@ -54,6 +56,7 @@ def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
     if ids:
         rows = c.execute(IDENTITIES, {"values": sorted(ids)})
         directory.identities = {value: Known(*row) for value, *row in rows}
+        directory.links = _links(c, calls, directory.identities)
     directory.groups = groups(c, calls)
     if joining:
         rows = c.execute(_JOINED, {"values": sorted(joining)})
@@ -64,13 +67,37 @@ def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
     return directory
 
 
+def _links(c: Cursor, calls: Iterable[Call], identities: Mapping[str, Known]) -> set[tuple[int, int]]:
+    wanted = {
+        link_of(identities[one], identities[other])
+        for call in calls
+        for one, other in pairs(call)
+        if one in identities and other in identities
+    }
+    if not wanted:
+        return set()
+    lows, highs = map(list, zip(*sorted(wanted), strict=True))
+    return set(c.execute(_LINKS, {"lows": lows, "highs": highs}))
+
+
+def link_of(one: Known, other: Known) -> tuple[int, int]:
+    """Return the key under which the link of two identities is stored."""
+    return min(one.identity, other.identity), max(one.identity, other.identity)
+
+
 def groups(c: Cursor, calls: Iterable[Call]) -> dict[str, int]:
     """Return the ids of the accounts that the calls name, as far as they exist."""
     names = sorted({call.group for call in calls if call.group})
     return dict(c.execute(_GROUPS, {"groups": names}).fetchall()) if names else {}
 
 
-IDENTITIES = "SELECT value, id, user_id, known FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
+IDENTITIES = """
+SELECT value, id, user_id, known, refused_at IS NOT NULL FROM scoring_identity WHERE value = ANY (%(values)b::text[])
+"""
+_LINKS = """
+SELECT l.low_id, l.high_id FROM scoring_identitylink l
+JOIN unnest(%(lows)s::bigint[], %(highs)s::bigint[]) AS w(low_id, high_id) USING (low_id, high_id)
+"""
 _GROUPS = """
 SELECT external_id, id FROM scoring_account WHERE kind = 'group' AND external_id = ANY (%(groups)b::text[])
 """
@@ -95,14 +122,20 @@ def is_news(call: Call, directory: Directory) -> bool:
     first = directory.identities.get(call.ids[0])
     if first is None or (call.user_id and not first.is_user_id):
         return True
-    for value in call.ids[1:]:
-        other = directory.identities.get(value)
-        if other is None or other.user != first.user:
-            return True
+    if len(call.ids) > 1 and not _is_linked(call, directory):
+        return True
     turn = (call.at, call.message_id)
     if call.joins and not _holds(directory.joined.get((call.ids[0], call.group or "")), turn):
         return True
     return call.email is not None and not _holds(directory.emails.get((call.ids[0], call.email)), turn)
+
+
+def _is_linked(call: Call, directory: Directory) -> bool:
+    """Whether all links that the call states are stored: then whatever follows from them was done with them."""
+    known = directory.identities
+    return all(value in known for value in call.ids) and all(
+        link_of(known[one], known[other]) in directory.links for one, other in pairs(call)
+    )
 
 
 def _holds(stored: Turn | None, turn: Turn) -> bool:

@@ -5,14 +5,16 @@ users (all FOR UPDATE, by id), other accounts, links. Each is written by one sor
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from scoring.identity.calls import Call, Turn
-from scoring.identity.directory import IDENTITIES, Known, Moved
+from scoring.identity import sharing
+from scoring.identity.calls import Call, Turn, pairs
+from scoring.identity.components import joined
+from scoring.identity.directory import IDENTITIES, Known, Moved, link_of
 from scoring.identity.homes import Home, add_accounts, homes_of
 
 Cursor = psycopg.Cursor[Any]
@@ -28,53 +30,67 @@ class Change:
     new_home: int
 
 
-def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What linking did."""
+
+    changes: list[Change] = field(default_factory=list)
+    split: list[int] = field(default_factory=list)  # identities whose users fell apart: fold their events anew
+    homes: set[int] = field(default_factory=set)  # accounts of the users that came of it
+
+
+def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> Linked:
     """Write all that the calls say about who is who, and return what became of the users that existed before.
 
-    Creates groups, identities, users and homes as needed, and merges users: the lowest id survives. Idempotent.
+    Creates groups, identities, users and homes as needed, and merges users: the lowest id survives. An id that turns
+    out to be shared joins nobody any more, and its user falls apart. Idempotent.
     Belongs in a transaction of its own, under the fold lock (shared). Raises Moved.
     """
     groups = add_accounts(c, {("group", call.group) for call in calls if call.group}, at)
-    components: list[list[str]] = _joined(call.ids for call in calls)
+    refused = _refused(c, calls)
+    components = _components(calls, refused)
     if not components:
-        return []
+        return Linked()
     fresh = _add_identities(c, components)
     values = [value for component in components for value in component]
     users = _lock_users(c, values)
-    identities = _read_identities(c, values, allowed=users.keys() | fresh)
+    identities = _read_identities(c, values, allowed=users.keys() | fresh, refused=refused)
     survivors = _survivors(components, identities)
     _move_identities(c, survivors)
-    _mark_user_ids(c, calls)
+    named_first = _mark_user_ids(c, calls)
+    _add_links(c, calls, identities)
     _add_group_links(c, calls, identities, groups)
     _add_email_links(c, calls, identities)
-    homes = homes_of(c, set(survivors.values()), at)
-    _write_users(c, survivors, homes, existing=users.keys(), at=at)
-    return [
-        Change(was=user, now=survivors[user], old_home=old_home, new_home=homes[survivors[user]].account)
+    linked = [identities[value].identity for call in calls if len(call.ids) > 1 for value in call.ids]
+    suspects = sharing.suspects(c, linked, named_first)
+    if refused:
+        users |= _lock_users(c, sharing.strangers(c, suspects, users=users.keys() | fresh))
+    split = sharing.split(c, sharing.refuse(c, suspects, at=at))
+    now = {user: survivors.get(user, user) for user in {*users, *survivors}}
+    now = {user: split.heirs.get(survivor, survivor) for user, survivor in now.items()}
+    homes = homes_of(c, {*now.values(), *split.users}, at)
+    _write_users(c, now, homes, existing=users.keys(), at=at)
+    changes = [
+        Change(was=user, now=now[user], old_home=old_home, new_home=homes[now[user]].account)
         for user, old_home in users.items()
     ]
+    return Linked(changes, split.identities, {homes[user].account for user in split.users})
 
 
-def _joined(sets: Iterable[Iterable[Any]]) -> list[list[Any]]:
-    """Join sets that share a member; return the joined sets, each sorted."""
-    parent: dict[Any, Any] = {}
+def _refused(c: Cursor, calls: Iterable[Call]) -> set[str]:
+    """Return those of the calls' ids that join nobody."""
+    values = sorted({value for call in calls for value in call.ids})
+    return {value for (value,) in c.execute(_REFUSED, {"values": values})} if values else set()
 
-    def root(member: Any) -> Any:
-        parent.setdefault(member, member)
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
 
-    for members in sets:
-        first: Any = None
-        for member in members:
-            first = root(member) if first is None else first
-            parent[root(member)] = first
-    together: dict[Any, list[Any]] = {}
-    for member in parent:
-        together.setdefault(root(member), []).append(member)
-    return [sorted(members) for members in together.values()]
+_REFUSED = "SELECT value FROM scoring_identity WHERE value = ANY (%(values)b::text[]) AND refused_at IS NOT NULL"
+
+
+def _components(calls: Iterable[Call], refused: set[str]) -> list[list[str]]:
+    """Join the ids of each call; those that join nobody stay alone."""
+    together: Iterable[Iterable[str]] = ([value for value in call.ids if value not in refused] for call in calls)
+    alone = ([value] for call in calls for value in call.ids if value in refused)
+    return joined([*together, *alone])
 
 
 def _add_identities(c: Cursor, components: Sequence[Sequence[str]]) -> set[int]:
@@ -84,7 +100,7 @@ def _add_identities(c: Cursor, components: Sequence[Sequence[str]]) -> set[int]:
     """
     stored = dict(c.execute(_USERS_OF, {"values": [v for ids in components for v in ids]}).fetchall())
     unknown = [ids for ids in components if not any(value in stored for value in ids)]
-    fresh = [user for (user,) in c.execute(_FRESH_USERS, {"n": len(unknown)})] if unknown else []
+    fresh = sharing.fresh_users(c, len(unknown))
     of_unknown = iter(fresh)
     new: list[tuple[str, int]] = []
     for ids in components:
@@ -97,12 +113,9 @@ def _add_identities(c: Cursor, components: Sequence[Sequence[str]]) -> set[int]:
 
 
 _USERS_OF = "SELECT value, user_id FROM scoring_identity WHERE value = ANY (%(values)b::text[])"
-_FRESH_USERS = """
-SELECT nextval(pg_get_serial_sequence('scoring_productuser', 'id')) FROM generate_series(1, %(n)s::int)
-"""
 _NEW_IDENTITIES = """
-INSERT INTO scoring_identity (value, user_id, known)
-SELECT value, user_id, false FROM unnest(%(values)b::text[], %(users)s::bigint[]) AS n(value, user_id)
+INSERT INTO scoring_identity (value, user_id, known, refused_why)
+SELECT value, user_id, false, '' FROM unnest(%(values)b::text[], %(users)s::bigint[]) AS n(value, user_id)
 ORDER BY value COLLATE "C"
 ON CONFLICT (value) DO NOTHING
 """
@@ -123,19 +136,21 @@ ORDER BY id FOR UPDATE
 """
 
 
-def _read_identities(c: Cursor, values: Sequence[str], *, allowed: set[int]) -> dict[str, Known]:
-    """Read the ids again now that nobody else can join them."""
+def _read_identities(c: Cursor, values: Sequence[str], *, allowed: set[int], refused: set[str]) -> dict[str, Known]:
+    """Read the ids again now that nobody else can join them, or refuse to."""
     rows = c.execute(IDENTITIES, {"values": values})
     identities = {value: Known(*row) for value, *row in rows}
     if len(identities) < len(values) or any(known.user not in allowed for known in identities.values()):
+        raise Moved
+    if any(known.is_refused for value, known in identities.items() if value not in refused):
         raise Moved
     return identities
 
 
 def _survivors(components: Sequence[Sequence[str]], identities: Mapping[str, Known]) -> dict[int, int]:
     """For each user of the ids, the user that it becomes: the lowest of all that are joined."""
-    joined = _joined([identities[value].user for value in ids] for ids in components)
-    return {user: users[0] for users in joined for user in users}
+    together = joined([identities[value].user for value in ids] for ids in components)
+    return {user: users[0] for users in together for user in users}
 
 
 def _move_identities(c: Cursor, survivors: Mapping[int, int]) -> None:
@@ -150,20 +165,32 @@ FROM unnest(%(was)s::bigint[], %(now)s::bigint[]) AS m(was, now) WHERE i.user_id
 """
 
 
-def _mark_user_ids(c: Cursor, calls: Iterable[Call]) -> None:
+def _mark_user_ids(c: Cursor, calls: Iterable[Call]) -> list[int]:
+    """Note which ids were given as user ids; return the identities that never were before."""
     user_ids = sorted({call.user_id for call in calls if call.user_id})
-    if user_ids:
-        c.execute(_MARK_USER_IDS, {"values": user_ids})
+    return [one for (one,) in c.execute(_MARK_USER_IDS, {"values": user_ids})] if user_ids else []
 
 
 _MARK_USER_IDS = """
-UPDATE scoring_identity SET known = true WHERE value = ANY (%(values)b::text[]) AND NOT known
+UPDATE scoring_identity SET known = true WHERE value = ANY (%(values)b::text[]) AND NOT known RETURNING id
 """
 
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, list[object]]:
     """Turn rows into parameters that are arrays."""
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _add_links(c: Cursor, calls: Iterable[Call], identities: Mapping[str, Known]) -> None:
+    links = {link_of(identities[one], identities[other]) for call in calls for one, other in pairs(call)}
+    if links:
+        c.execute(_NEW_LINKS, _columns(("lows", "highs"), sorted(links)))
+
+
+_NEW_LINKS = """
+INSERT INTO scoring_identitylink (low_id, high_id) SELECT * FROM unnest(%(lows)s::bigint[], %(highs)s::bigint[])
+ON CONFLICT (low_id, high_id) DO NOTHING
+"""
 
 
 def _add_group_links(

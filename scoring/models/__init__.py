@@ -8,6 +8,7 @@ from scoring.models.facts import (
     Exclusion,
     GroupLink,
     Identity,
+    IdentityLink,
     Key,
     Outcome,
     Precedence,
@@ -28,7 +29,7 @@ from scoring.models.scores import (
     Touched,
     shard_of,
 )
-from scoring.models.tiles import Signal, Tile
+from scoring.models.tiles import Refolded, Signal, Tile
 
 __all__ = [
     "SHARDS",
@@ -40,6 +41,7 @@ __all__ = [
     "Exclusion",
     "GroupLink",
     "Identity",
+    "IdentityLink",
     "Job",
     "Key",
     "Lane",
@@ -48,6 +50,7 @@ __all__ = [
     "Precedence",
     "ProductUser",
     "Publication",
+    "Refolded",
     "RuleSet",
     "RuleVersion",
     "Score",

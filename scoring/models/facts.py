@@ -101,9 +101,35 @@ class Identity(models.Model):
     user = models.ForeignKey(ProductUser, on_delete=models.PROTECT, related_name="identities")
     # True once any call used the value as a user id.
     known = models.BooleanField(default=False)
+    # Since when the id joins nobody any more, because too many people share it, and how many they were then.
+    refused_at = models.DateTimeField(null=True, blank=True)
+    refused_why = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "identities"
+        indexes = [
+            # The admin's list of refused ids.
+            models.Index(fields=["refused_at"], name="identity_refused", condition=Q(refused_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return self.value
+
+
+class IdentityLink(models.Model):
+    """Two ids that a call used for one person. Components are made of these, and can be made of them again."""
+
+    low = models.ForeignKey(Identity, on_delete=models.CASCADE, related_name="+", db_index=False)
+    high = models.ForeignKey(Identity, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["low", "high"], name="identities_are_linked_once"),
+            models.CheckConstraint(condition=Q(low__lt=F("high")), name="identity_link_has_one_direction"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.low_id} and {self.high_id}"
 
 
 class GroupLink(models.Model):

@@ -2,7 +2,8 @@
 
 from django.db import models
 
-from scoring.models.facts import Account, ProductUser
+from scoring.models.facts import Account, Identity, ProductUser
+from scoring.models.jobs import Job
 from scoring.models.numeric import NumericField
 
 
@@ -63,3 +64,32 @@ class Tile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.signal_id} of {self.account_id} on {self.day}"
+
+
+class Refolded(models.Model):
+    """A partial fold on its way: of one identity's events, until the job that folds them anew puts tiles in place."""
+
+    # By identity and by the account that the calls name, not by user and home: those may change before the end.
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    signal = models.ForeignKey(
+        Signal, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    identity = models.ForeignKey(
+        Identity, on_delete=models.DO_NOTHING, related_name="+", null=True, db_index=False, db_constraint=False
+    )
+    account = models.ForeignKey(
+        Account, on_delete=models.DO_NOTHING, related_name="+", null=True, db_index=False, db_constraint=False
+    )
+    day = models.DateField()  # UTC
+    count = models.BigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    value_sum = NumericField(null=True)
+    value_max = NumericField(null=True)
+    value_last = NumericField(null=True)
+    limit_last = NumericField(null=True)
+    value_last_at = models.DateTimeField(null=True)
+    value_last_id = models.CharField(null=True, max_length=512)  # noqa: DJ001 (null like its value)
+
+    def __str__(self) -> str:
+        return f"{self.signal_id} of {self.identity_id} on {self.day}"

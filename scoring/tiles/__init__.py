@@ -3,6 +3,7 @@
 from scoring.tiles.folding import active, append
 from scoring.tiles.following import follow
 from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate
+from scoring.tiles.refolding import REFOLD, refold_later, run_refold
 from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, register, retire
 from scoring.tiles.verification import Difference, verify
 
@@ -11,6 +12,7 @@ __all__ = [
     "FOLD",
     "GATE",
     "LOCKS",
+    "REFOLD",
     "Difference",
     "active",
     "append",
@@ -19,7 +21,9 @@ __all__ = [
     "follow",
     "hold_fold_lock",
     "hold_gate",
+    "refold_later",
     "register",
     "retire",
+    "run_refold",
     "verify",
 ]

@@ -12,7 +12,7 @@ from scoring.language.document import ANYTHING
 from scoring.models import Signal
 from scoring.models.raw import cursor
 from scoring.tiles.folding import RESOLVED, append_sql, load_signal
-from scoring.tiles.locks import take_fold_lock, take_gate
+from scoring.tiles.locks import Cursor, take_fold_lock, take_gate
 
 CHUNK = 10_000  # event ids that one step of a backfill folds: below 200 ms even beside other work
 
@@ -33,11 +33,17 @@ def register(*, signals: Iterable[language.Signal], at: datetime) -> list[Signal
         take_gate(c)
         c.execute(_FORGET, {"digests": list(wanted)})  # in case they were active meanwhile
         # Every event that could be missed live is committed by now, with an id up to here.
-        (barrier,) = c.execute(_NEWEST_EVENT).fetchone() or (0,)
+        barrier = newest_event(c)
         for digest, signal in sorted(wanted.items()):
             definition = orjson.dumps(language.dump_signal(signal)).decode()
             c.execute(_REGISTER, {"digest": digest, "definition": definition, "at": at, "barrier": barrier})
     return list(Signal.objects.filter(digest__in=wanted))
+
+
+def newest_event(c: Cursor) -> int:
+    """Return the newest id that an event has taken, be it committed or not; 0 if there is none."""
+    row = c.execute(_NEWEST_EVENT).fetchone()
+    return int(row[0]) if row else 0
 
 
 _NEWEST_EVENT = """

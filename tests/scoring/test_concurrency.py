@@ -266,7 +266,7 @@ def _alone(calls: list[Fact]) -> dict[str, Any]:
     with connection.cursor() as c:
         c.execute(
             "TRUNCATE scoring_event, scoring_event_key, scoring_tile, scoring_touched, scoring_traitchange,"
-            " scoring_grouplink, scoring_emaillink, scoring_identity, scoring_productuser"
+            " scoring_grouplink, scoring_emaillink, scoring_identitylink, scoring_identity, scoring_productuser"
         )
     send(*calls)
     return _where_it_counted()
