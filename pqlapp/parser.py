@@ -131,7 +131,7 @@ def parse_batch(*, body: bytes, field: str, alone: bool = False) -> Batch:
     try:
         whole = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        return _salvage(body, field, error)
+        return _salvage(body, field, error, alone)
     if isinstance(whole, list) or (alone and isinstance(whole, dict) and field not in whole):
         whole = {field: whole if isinstance(whole, list) else [whole]}
     if not isinstance(whole, dict) or not isinstance(whole.get(field), list):
@@ -257,7 +257,7 @@ def _fault(node: dict[str, Any] | list[Any], depth: int) -> Rejected | None:
 # ---- finding the bad item in a body that does not parse as a whole
 
 
-def _salvage(body: bytes, field: str, error: orjson.JSONDecodeError) -> Batch:
+def _salvage(body: bytes, field: str, error: orjson.JSONDecodeError, alone: bool) -> Batch:
     """Parse the items one by one, if the body's brackets at least are in order."""
     reason = _explained(error)
     if len(body) > SENT_LIMIT:  # the search runs at Python's speed
@@ -267,6 +267,8 @@ def _salvage(body: bytes, field: str, error: orjson.JSONDecodeError) -> Batch:
     if members is not None and body.lstrip()[:1] == b"{":
         pairs = dict(_pair(member) for member in members)
         listed = pairs.pop(field, None)
+        if listed is None and alone:
+            return Batch([reason], {})
         if listed is None or listed[:1] != b"[":
             raise _no_items(field)
         members = _members(listed)

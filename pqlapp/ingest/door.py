@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
+from itertools import islice
 
 import psycopg
 from django import db
@@ -149,6 +150,23 @@ def take(
     if ring and shards:
         bell.ring(shards=shards)
     return answer
+
+
+def take_items(
+    *, source: Source, read: Sequence[Sequence[Fact] | Rejected], received_at: datetime
+) -> list[str | Rejected]:
+    """Do as take() does for items of which each may state several facts (at least one), and answer for each item.
+
+    An item is rejected if one of its facts is, and a duplicate if all of them are.
+    """
+    flat = [fact for item in read for fact in ([item] if isinstance(item, Rejected) else item)]
+    results = iter(take(source=source, read=flat, received_at=received_at))
+    return [_of_item(list(islice(results, 1 if isinstance(item, Rejected) else len(item)))) for item in read]
+
+
+def _of_item(results: list[str | Rejected]) -> str | Rejected:
+    rejected = next((result for result in results if isinstance(result, Rejected)), None)
+    return rejected or ("accepted" if "accepted" in results else "duplicate")
 
 
 def _store(source: Source, batch: list[Fact], received_at: datetime, shards: set[int]) -> list[str | Rejected]:

@@ -1,14 +1,21 @@
 """Reading one call: ids, times, names and traits as every wire has them, each checked alike."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import orjson
 
 from pqlapp.parser import Rejected
 
 ID_LIMIT = 512  # characters of an id or an event name
 TRAIT_LIMIT = 200  # traits in one call
 TRAIT_NAME_LIMIT = 256  # characters
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138, in milliseconds 1973
+HONEST_CLOCK = timedelta(seconds=30)  # a difference up to this is the network's, not the clock's
 
 # Which of several groups is the account, where the source does not say: the first of these that a call names.
 ACCOUNT_GROUPS = (
@@ -42,6 +49,40 @@ def instant(name: str, value: object) -> datetime | None:
         except (ValueError, OverflowError):
             pass
     raise Unusable("bad_time", f'"{name}" is an ISO 8601 text such as "2026-05-01T09:30:00Z"')
+
+
+def unix_time(name: str, value: object) -> datetime | None:
+    """Return seconds or milliseconds since 1970 (a number, or a text of one) as UTC, None for null. Raises Unusable."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            value = float(value)
+        if type(value) is int or type(value) is float:
+            is_milliseconds = abs(value) >= MILLISECONDS_FROM
+            return EPOCH + (timedelta(milliseconds=value) if is_milliseconds else timedelta(seconds=value))
+    except (ValueError, OverflowError):
+        pass
+    raise Unusable("bad_time", f'"{name}" is a number of seconds or milliseconds since 1970')
+
+
+def by_our_clock(*, at: datetime, sent: datetime | None, received_at: datetime) -> datetime:
+    """Return when something happened whose time, and whose time of sending, were read off the same clock.
+
+    That clock may lie: the time is moved by its difference to ours, if that is more than HONEST_CLOCK. Without `sent`
+    it stays. Raises Unusable if the result is no date.
+    """
+    if sent is None or abs(received_at - sent) <= HONEST_CLOCK:
+        return at
+    try:
+        return received_at - (sent - at)
+    except OverflowError as error:
+        raise Unusable("bad_time", "corrected by the time of sending, it is outside the years 1 to 9999") from error
+
+
+def content_id(call: object) -> str:
+    """Return a message id made of a call's content: the same for its repetition, whatever the order of its keys."""
+    return f"content-{hashlib.sha256(orjson.dumps(call, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]}"
 
 
 def identifier(name: str, value: object) -> str | None:
@@ -100,3 +141,12 @@ def account_of(*, groups: Mapping[str, Any], types: Sequence[str]) -> str | None
         if (account := identifier(kind, first)) is not None:
             return account
     return None
+
+
+def page(properties: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the properties of a page view with url, path, title and so on under the names that Segment gives them.
+
+    `names` says which property of the wire's own has each. All others stay, and one that is there already wins.
+    """
+    ours = {name: properties[own] for name, own in names.items() if isinstance(properties.get(own), str)}
+    return {**ours, **properties}

@@ -10,7 +10,7 @@ dated on purpose, before it came here; one without `sentAt` comes from a file: b
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -19,13 +19,12 @@ from django.utils import timezone
 
 from pqlapp import parser
 from pqlapp.ingest import door
-from pqlapp.ingest.fields import Unusable, event_name, identifier, instant, mapping, traits
+from pqlapp.ingest.fields import Unusable, by_our_clock, event_name, identifier, instant, mapping, traits
 from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
 from scoring.models import Source
 
 TYPES = ("track", "identify", "group", "page", "screen", "alias")
-HONEST_CLOCK = timedelta(seconds=30)
 
 
 def read(
@@ -51,13 +50,7 @@ def time_of(*, call: Mapping[str, Any], received_at: datetime, sent_at: object =
     if stated is not None and original is not None:
         return at
     own = call.get("sentAt")
-    sent = _sent(sent_at if own is None else own)
-    if sent is None or abs(received_at - sent) <= HONEST_CLOCK:
-        return at
-    try:
-        return received_at - (sent - at)
-    except OverflowError as error:
-        raise Unusable("bad_time", "the timestamp, corrected by sentAt, is outside the years 1 to 9999") from error
+    return by_our_clock(at=at, sent=_sent(sent_at if own is None else own), received_at=received_at)
 
 
 @door.ingest_door()

@@ -15,7 +15,9 @@ from django.test import Client
 
 from pqlapp import bell
 from pqlapp.ingest import door
+from pqlapp.parser import Rejected
 from scoring import facts
+from scoring.facts import Fact
 from scoring.models import Account, Event, Key, Source, Touched
 from tests.pqlapp.test_parser import POISONS
 
@@ -384,3 +386,28 @@ class TestCreateKey:
         with pytest.raises(CommandError, match="--source"):
             call_command("create_key", "--source", name, "--kind", "write")
         assert not Source.objects.exists()
+
+
+class TestTakeItems:
+    """Items that state several facts each."""
+
+    def take(self, source, *items):
+        return door.take_items(source=source, read=items, received_at=AT)
+
+    def fact(self, message_id):
+        return Fact(message_id=message_id, at=AT, name="$identify", user_id="ann")
+
+    def test_answers_for_each_item(self, source):
+        fault = Rejected("bad_time", "no")
+        answer = self.take(source, [self.fact("a"), self.fact("a:1")], fault, [self.fact("b")])
+        assert answer == ["accepted", fault, "accepted"]
+
+    def test_an_item_is_a_duplicate_if_all_of_it_is(self, source):
+        self.take(source, [self.fact("a")], [self.fact("b"), self.fact("b:1")])
+        answer = self.take(source, [self.fact("a"), self.fact("a:1")], [self.fact("b"), self.fact("b:1")])
+        assert answer == ["accepted", "duplicate"]
+
+    def test_an_item_is_rejected_if_some_of_it_is(self, source):
+        broken = Fact(message_id="c:1", at=AT, name="x", user_id="ann", properties={"x": "\0"})
+        (answer,) = self.take(source, [self.fact("c"), broken])
+        assert isinstance(answer, Rejected)

@@ -76,6 +76,12 @@ class TestParseBatch:
         assert batch.items[0] == batch.items[2] == orjson.loads(GOOD)
         assert batch.envelope == {"sentAt": "2026-05-01"}
 
+    def test_takes_a_lone_object_as_the_only_item(self):
+        assert parser.parse_batch(body=GOOD, field="batch", alone=True).items == [orjson.loads(GOOD)]
+
+    def test_gives_a_broken_lone_object_its_own_reason(self):
+        assert codes(parser.parse_batch(body=b'{"x":1e400}', field="batch", alone=True)) == ["number_too_large"]
+
     @pytest.mark.parametrize("name", POISONS)
     def test_poison_in_a_bare_list_is_rejected_alone(self, name):
         poison, code = POISONS[name]
