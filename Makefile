@@ -9,6 +9,9 @@ BENCH ?=
 # The environment is made anew only when the requirements change.
 RUNTIME := $(VENV)/.runtime-$(shell cksum < requirements.txt | tr -d ' ')
 TOOLS := $(VENV)/.tools-$(shell cat requirements.txt requirements-dev.txt | cksum | tr -d ' ')
+# The libraries that customers use, for the tests that run them; without node those tests are skipped.
+SDKS := tests/sdk/node_modules/.sdks-$(shell cksum < tests/sdk/package-lock.json | tr -d ' ')
+NPM := $(and $(shell command -v node),$(shell command -v npm))
 
 # What needs only the code is kept from any data, and from asking servers that do not run.
 NO_SERVERS := DATA_DIR=$(VENV)/no-data SECRET_KEY=only-to-check-and-long-enough-for-it-0123456789-abcdefghij
@@ -33,7 +36,7 @@ demo: $(RUNTIME) ## Start everything with a made-up company to look at (PORT=800
 up: $(RUNTIME) ## Start everything empty, for data of your own
 	@$(RUN) manage.py serve
 
-test: $(TOOLS) ## Run the tests on a PostgreSQL and a Redis of their own (ARGS="-k lead")
+test: $(TOOLS) $(if $(NPM),$(SDKS)) ## Run the tests on a PostgreSQL and a Redis of their own (ARGS="-k lead")
 	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 check: $(TOOLS) ## Lint, types, missing migrations, settings of a deployment
@@ -56,3 +59,8 @@ $(TOOLS): $(RUNTIME) requirements-dev.txt
 	@echo "Installing the developers' tools into $(VENV)."
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@rm -f $(VENV)/.tools-* && touch $@
+
+$(SDKS): tests/sdk/package-lock.json
+	@echo "Installing the customers' libraries into tests/sdk/node_modules."
+	@cd tests/sdk && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $(CURDIR)/$@ \
+		|| echo "That failed: the tests that run them will be skipped."

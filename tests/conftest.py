@@ -10,6 +10,7 @@ from pathlib import Path
 import django
 import pytest
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import Browser, sync_playwright
 from pytest_django.plugin import blocking_manager_key
 
 from pqlapp import local
@@ -17,6 +18,9 @@ from pqlapp.processes import wait_until
 
 SERVERS = pytest.StashKey[ExitStack]()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What `make test` installs there, where node and npm exist: the libraries that customers use.
+NODE_MODULES = Path(__file__).parent / "sdk" / "node_modules"
+NODE = shutil.which("node") and (NODE_MODULES / ".package-lock.json").exists()  # npm writes it when it is done
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.register_profile("dev", deadline=None)
@@ -27,8 +31,11 @@ hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers in the controller, hand their addresses to the workers, then set Django up."""
     config.addinivalue_line("markers", "browser: drives a real Chromium")
+    config.addinivalue_line("markers", "node: runs a library from npm")
     if os.environ.get("REQUIRE_BROWSER") and not CHROMIUM:
         raise pytest.UsageError("REQUIRE_BROWSER is set and there is no Chromium on PATH.")
+    if os.environ.get("REQUIRE_NODE") and not NODE:
+        raise pytest.UsageError("REQUIRE_NODE is set; install node and npm, then run `npm ci` in tests/sdk.")
     if not hasattr(config, "workerinput") and not config.option.help:
         _start_servers(config)
     _give_each_worker_its_redis()
@@ -38,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
+    config.pluginmanager.import_plugin("tests.sdks")  # its fixtures need Django set up
 
 
 def _start_servers(config: pytest.Config) -> None:
@@ -65,18 +73,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the browser tests; without Chromium skip each by its name."""
-    for item in (item for item in items if "browser" in item.path.parent.parts):
-        item.add_marker(pytest.mark.browser)
-        if not CHROMIUM:
-            item.add_marker(pytest.mark.skip(reason="no Chromium on PATH (Debian: apt-get install chromium)"))
+    """Mark what needs Chromium or the libraries of npm; where they are missing, skip each such test by its name."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.browser)
+            if not CHROMIUM:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on PATH (Debian: apt-get install chromium)"))
+        if {"node", "shop"} & set(fixtures):
+            item.add_marker(pytest.mark.node)
+            if not NODE:
+                item.add_marker(pytest.mark.skip(reason="no node, or no libraries: run `npm ci` in tests/sdk"))
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Return the path of the browser for Playwright's `executable_path`."""
-    assert CHROMIUM, "browser tests live in tests/browser, where they are skipped without Chromium"
-    return CHROMIUM
+def browser() -> Iterator[Browser]:
+    """Return a Chromium that reaches nothing but this machine; one for all tests, as Playwright has one loop."""
+    # Playwright runs that loop in this thread, in which Django would otherwise refuse to ask the database.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", only_here])
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture

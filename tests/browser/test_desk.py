@@ -1,13 +1,12 @@
 """The desk in a real browser: by keyboard, without JavaScript, at three widths, for everybody."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import time_machine
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect
 from pytest_django.live_server_helper import LiveServer
 
 from routing import leads
@@ -17,15 +16,6 @@ from tests.pqlapp.desk_world import NOW, PASSWORD, Team, account, lead_of
 Visit = Callable[..., Page]
 expect.set_options(timeout=30_000)  # a deadline, not a wait: the machine may be busy
 WIDTHS = (360, 768, 1440)
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    # Playwright runs a loop in this thread, in which Django would otherwise refuse to ask the database.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture
