@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from scoring.models import Job
 
@@ -32,14 +32,16 @@ def waiting(*, at: datetime) -> list[Job]:
 def claim(*, job: Job, at: datetime) -> Job | None:
     """Take the job's lease and return it with its new attempt number; None if somebody else has it, or it is over.
 
-    A job that was claimed too often without an end is failed instead: something in it kills its workers.
+    A job that was claimed too often without getting further is failed instead: something in it kills its workers.
     """
     claimed = Job.objects.filter(_free(at), pk=job.pk, state__in=OPEN)
-    if claimed.filter(attempt__gte=MOST_ATTEMPTS).update(
+    if claimed.filter(tries__gte=MOST_ATTEMPTS).update(
         state=Job.State.FAILED, error=f"given up after {MOST_ATTEMPTS} attempts", finished_at=at
     ):
         return None
-    won = claimed.update(state=Job.State.RUNNING, attempt=F("attempt") + 1, lease_until=at + LEASE)
+    won = claimed.update(
+        state=Job.State.RUNNING, attempt=F("attempt") + 1, tries=F("tries") + 1, lease_until=at + LEASE
+    )
     return Job.objects.get(pk=job.pk) if won else None
 
 
@@ -65,6 +67,7 @@ def report(*, job: Job, progress: Progress, at: datetime) -> None:
         done=progress.done,
         total=progress.total,
         cursor=dict(progress.cursor),
+        tries=Case(When(done__lt=progress.done, then=0), default=F("tries")),
         lease_until=at + LEASE,
     )
 
@@ -77,6 +80,12 @@ def finish(*, job: Job, result: Mapping[str, Any], at: datetime) -> None:
 def fail(*, job: Job, error: str, at: datetime) -> None:
     """Mark the job as failed, with the reason. Raises LeaseLost."""
     _write(job, state=Job.State.FAILED, error=error, finished_at=at, lease_until=None)
+
+
+def stop(*, job: Job, by: AbstractBaseUser, at: datetime) -> bool:
+    """End an open job for good; whoever carries it on notices at its next report. Says whether it was open."""
+    ended = {"state": Job.State.STOPPED, "error": f"stopped by {by.get_username()}", "lease_until": None}
+    return bool(Job.objects.filter(pk=job.pk, state__in=OPEN).update(**ended, finished_at=at))
 
 
 def release(*, job: Job, error: str, at: datetime) -> None:

@@ -16,6 +16,7 @@ from scoring.models.facts import (
     Source,
     TraitChange,
 )
+from scoring.models.imports import ImportedFile, RejectedLine
 from scoring.models.jobs import Job
 from scoring.models.rules import Publication, RuleSet, RuleVersion
 from scoring.models.scores import (
@@ -42,6 +43,7 @@ __all__ = [
     "GroupLink",
     "Identity",
     "IdentityLink",
+    "ImportedFile",
     "Job",
     "Key",
     "Lane",
@@ -51,6 +53,7 @@ __all__ = [
     "ProductUser",
     "Publication",
     "Refolded",
+    "RejectedLine",
     "RuleSet",
     "RuleVersion",
     "Score",

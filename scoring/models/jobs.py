@@ -12,6 +12,7 @@ class Job(models.Model):
         RUNNING = "running", "running"
         DONE = "done", "done"
         FAILED = "failed", "failed"
+        STOPPED = "stopped", "stopped"
 
     kind = models.CharField(max_length=32)
     arguments = models.JSONField(default=dict)
@@ -23,6 +24,7 @@ class Job(models.Model):
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(default=0)  # the lease's token: a zombie's writes do not match it
+    tries = models.PositiveIntegerField(default=0)  # claims since it last got further
     lease_until = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
