@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, IntegerField, Q, Value, When
 
 from scoring.models import Job
 
@@ -67,7 +67,7 @@ def report(*, job: Job, progress: Progress, at: datetime) -> None:
         done=progress.done,
         total=progress.total,
         cursor=dict(progress.cursor),
-        tries=Case(When(done__lt=progress.done, then=0), default=F("tries")),
+        tries=Case(When(done__lt=progress.done, then=Value(0)), default=F("tries"), output_field=IntegerField()),
         lease_until=at + LEASE,
     )
 

@@ -14,7 +14,15 @@ STOREYS = ("scoring", "routing", "pqlapp")
 # Imports run only downward; rooms on one floor do not know each other. A room may know itself.
 FLOORS: list[tuple[str, ...]] = [
     ("scoring.models", "scoring.language", "scoring.statistics"),
-    ("scoring.compiler", "scoring.identity", "scoring.handoffs", "scoring.explain", "scoring.ledger", "scoring.jobs", "scoring.imports"),
+    (
+        "scoring.compiler",
+        "scoring.identity",
+        "scoring.handoffs",
+        "scoring.explain",
+        "scoring.ledger",
+        "scoring.jobs",
+        "scoring.imports",
+    ),
     ("scoring.tiles", "scoring.engine"),
     ("scoring.facts", "scoring.rules"),
     ("scoring.scores", "scoring.backtest", "scoring.discovery"),

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 
 from scoring import jobs, tasks
 from scoring.models import Job
@@ -60,6 +61,13 @@ class TestClaim:
         assert (job.state, job.error) == (Job.State.FAILED, "given up after 5 attempts")
         assert jobs.waiting(at=at) == []
 
+    def test_keeps_a_job_that_gets_further_however_often_its_workers_die(self) -> None:
+        job, at = create(), NOW
+        for done in range(1, 3 * jobs.MOST_ATTEMPTS):
+            jobs.report(job=claim(job, at), progress=progress(done), at=at)
+            at += jobs.LEASE + timedelta(seconds=1)
+        assert claim(job, at).state == Job.State.RUNNING
+
     def test_goes_to_the_oldest_first(self) -> None:
         first, second = create(), create()
         assert jobs.waiting(at=NOW) == [first, second]
@@ -86,6 +94,20 @@ class TestWrites:
         with pytest.raises(jobs.LeaseLost):
             getattr(jobs, write)(job=zombie, at=LATE, **named[write])
         assert Job.objects.filter(pk=zombie.pk).values().get() == before
+
+    def test_of_a_stopped_jobs_worker_do_not_land(self) -> None:
+        job = claim(create())
+        assert jobs.stop(job=job, by=User(username="ann"), at=NOW)
+        with pytest.raises(jobs.LeaseLost):
+            jobs.report(job=job, progress=progress(), at=NOW)
+        job.refresh_from_db()
+        assert (job.state, job.error, job.finished_at) == (Job.State.STOPPED, "stopped by ann", NOW)
+        assert jobs.waiting(at=LATE) == []
+
+    def test_a_job_that_is_over_cannot_be_stopped(self) -> None:
+        job = claim(create())
+        jobs.finish(job=job, result={}, at=NOW)
+        assert not jobs.stop(job=job, by=User(username="ann"), at=NOW)
 
     def test_a_released_job_is_carried_on_in_a_few_seconds(self) -> None:
         job = claim(create())
