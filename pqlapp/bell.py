@@ -126,6 +126,7 @@ def tick() -> None:
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)
     scoring_tasks.prepare_partitions()
+    scoring_tasks.fold_arrivals()
 
 
 @shared_task(name="pqlapp.bell.carry_on")

@@ -31,6 +31,14 @@ def prepare_partitions() -> None:
     facts.prepare_partitions(at=timezone.now())
 
 
+def fold_arrivals() -> None:
+    """Fold the log of what came to the doors; in the first minute of an hour also what is old."""
+    facts.fold_arrivals()
+    now = timezone.now()
+    if now.minute == 0:
+        facts.thin_arrivals(at=now)
+
+
 def waiting_jobs() -> list[Job]:
     """Return the jobs that wait for somebody to carry them on."""
     return jobs.waiting(at=timezone.now())

@@ -16,7 +16,8 @@ from django.db import OperationalError, transaction
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
-from scoring.facts import partitions
+from scoring.facts import arrivals, partitions
+from scoring.facts.arrivals import Envelope
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
 from scoring.models import Lane, Precedence, Source
@@ -27,6 +28,7 @@ Status = Literal["accepted", "duplicate", "broken_id"]
 T = TypeVar("T")
 
 MANY = 100  # rows from which COPY is faster than arrays
+NO_ENVELOPE = Envelope()
 ATTEMPTS = 20  # of a transaction that meets another one: a deadlock, or a merge of the same users
 
 
@@ -75,7 +77,9 @@ class _Item(NamedTuple):
     call: Call
 
 
-def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> Recorded:
+def record(
+    *, source: Source, facts: Sequence[Fact], received_at: datetime, envelope: Envelope = NO_ENVELOPE
+) -> Recorded:
     """Store the facts that are new, all or none, and return a status for each.
 
     First who is who, in a transaction of its own, then the facts themselves: so a crash in between loses nothing
@@ -84,8 +88,14 @@ def record(*, source: Source, facts: Sequence[Fact], received_at: datetime) -> R
     """
     whole = [_without_broken_ids(fact) for fact in facts]
     items = _first_of_each(whole)
+    called = len(whole) - whole.count(None)
+
+    def count(c: Cursor, rows: Sequence[_Row]) -> None:
+        events, known = ((row.at, row.account_id) for row in rows), called - len(rows)
+        arrivals.count(c, source=source, envelope=envelope, duplicate=known, events=events, at=received_at)
+
     shards: set[int] = set()
-    new = {item.position for item in _record(source, items, received_at, shards)}
+    new = {item.position for item in _record(source, items, received_at, shards, count)}
     statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
     for position in (i for i, fact in enumerate(whole) if fact is None):
         statuses[position] = "broken_id"
@@ -142,12 +152,16 @@ def _call(fact: Fact) -> Call:
     )
 
 
-def _record(source: Source, items: list[_Item], received_at: datetime, shards: set[int]) -> list[_Item]:
+def _record(
+    source: Source, items: list[_Item], received_at: datetime, shards: set[int], count: "Counter"
+) -> list[_Item]:
     """Record the items and return those that were new; `shards` collects which shards to ring."""
     if not items:
         return []
     directory, items = _know_everybody(source, items, received_at, shards)
     if not items:
+        with cursor() as c:
+            count(c, ())
         return []
 
     def store() -> list[_Item]:
@@ -156,7 +170,7 @@ def _record(source: Source, items: list[_Item], received_at: datetime, shards: s
             signals = _open_gate(c)
             if signals is None:
                 raise _NoSignal
-            return _store(c, source, items, directory, signals, received_at, shards)
+            return _store(c, source, items, directory, signals, received_at, shards, count)
 
     return _persevere(store, received_at)
 
@@ -250,13 +264,15 @@ def _store(
     signals: dict[int, Any],
     received_at: datetime,
     shards: set[int],
+    count: "Counter",
 ) -> list[_Item]:
-    """Store the items that are new: key, event, trait, tile, touch, each in the order of its key."""
+    """Store the items that are new: key, event, trait, tile, touch, each in the order of its key; and count them."""
     people = identity.residents(c, {item.call.ids[0] for item in items if item.call.ids})
     keys = {**_digests(source, items), "received_at": received_at}
     taken = {digest for (digest,) in c.execute(_TAKE_KEYS, keys)}
     new = [item for item in items if item.digest in taken]
     if not new:
+        count(c, ())
         return []
     rows = [_event(item, directory, people) for item in new]
     common = {"source": source.pk, "received_at": received_at}
@@ -268,6 +284,7 @@ def _store(
     told = {row.account_id for row in rows} - used
     shards |= handoffs.touch(accounts=used, cause="event", lane=Lane.LIVE, at=received_at)
     shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
+    count(c, rows)
     return new
 
 
@@ -290,6 +307,9 @@ class _Row(NamedTuple):
     user_id: int | None
     account_id: int  # the account that it counts for: the one named, else the user's home
     inherited: bool
+
+
+Counter = Callable[[Cursor, Sequence[_Row]], None]  # of what became of the batch, in the transaction that stores it
 
 
 def _event(item: _Item, directory: Directory, people: Mapping[str, Resident]) -> _Row:

@@ -1,5 +1,6 @@
 """The nouns of the house's upper storey."""
 
+from scoring.models.arrivals import Arrival, Glimpse, Library, Rejection, Traffic
 from scoring.models.facts import (
     WHOSE_WORD_COUNTS,
     Account,
@@ -36,10 +37,12 @@ __all__ = [
     "SHARDS",
     "WHOSE_WORD_COUNTS",
     "Account",
+    "Arrival",
     "Crossed",
     "EmailLink",
     "Event",
     "Exclusion",
+    "Glimpse",
     "GroupLink",
     "Identity",
     "IdentityLink",
@@ -47,6 +50,7 @@ __all__ = [
     "Job",
     "Key",
     "Lane",
+    "Library",
     "Outcome",
     "Parked",
     "Precedence",
@@ -54,6 +58,7 @@ __all__ = [
     "Publication",
     "Refolded",
     "RejectedLine",
+    "Rejection",
     "RuleSet",
     "RuleVersion",
     "Score",
@@ -63,6 +68,7 @@ __all__ = [
     "Status",
     "Tile",
     "Touched",
+    "Traffic",
     "TraitChange",
     "shard_of",
 ]

@@ -16,6 +16,9 @@ class Source(models.Model):
     group_types = models.JSONField(default=list, blank=True)
     # Whole days added to each time of an import with --rebase; fixed at the first such import.
     rebase_days = models.IntegerField(null=True, blank=True)
+    # Up to this moment somebody looks at the source's last calls, so that they are kept for them to see.
+    watched_until = models.DateTimeField(null=True, blank=True)
+    last_call_at = models.DateTimeField(null=True, blank=True)  # seconds behind; null: there was none yet
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
