@@ -21,12 +21,14 @@ from scoring.models import Job
 
 log = structlog.get_logger(__name__)
 
-MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS, is queued
+MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS or TILES, is queued
 LEADS = "leads"
+TILES = "tiles"
 MARK_LIVES = 5  # seconds; a mark whose message was lost is forgotten then, and the next tick rings again
 BEAT_SEEN = "pql:bell:beat"
 SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wait for it again and again
 TURN = 20.0  # seconds of work before a worker lets others have a turn
+TILES_TURN = 0.5  # seconds of each two that a worker may spend on compaction: scores come first
 
 _client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.3)
 _quiet_until = 0.0
@@ -112,6 +114,14 @@ def open_leads() -> None:
         _ring({LEADS: open_leads.s()})
 
 
+@shared_task(name="pqlapp.bell.compact")
+def compact() -> None:
+    """Put partial tiles together for a moment. What is left waits for the next tick."""
+    _look_after_connection()
+    _started(TILES)
+    scoring_tasks.compact(seconds=TILES_TURN)
+
+
 @shared_task(name="pqlapp.bell.tick")
 def tick() -> None:
     """The beat: look for all work that waits, whoever forgot to ring for it."""
@@ -127,6 +137,7 @@ def tick() -> None:
         ring_for_job(job=job)
     scoring_tasks.prepare_partitions()
     scoring_tasks.fold_arrivals()
+    _ring({TILES: compact.s()})
 
 
 @shared_task(name="pqlapp.bell.carry_on")

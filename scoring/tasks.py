@@ -1,5 +1,7 @@
 """What the upper storey does when the bell rings. Reads the clock, and calls one verb after another."""
 
+import time
+
 import structlog
 from django.db import DatabaseError
 from django.utils import timezone
@@ -8,6 +10,9 @@ from scoring import facts, handoffs, jobs, rules, scores, tiles
 from scoring.models import SHARDS, Job
 
 log = structlog.get_logger(__name__)
+
+LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction was too long
+SMALLEST_STEP = 500  # tile ids
 
 RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold}
 
@@ -37,6 +42,21 @@ def fold_arrivals() -> None:
     now = timezone.now()
     if now.minute == 0:
         facts.thin_arrivals(at=now)
+
+
+def compact(*, seconds: float) -> bool:
+    """Put partial tiles together for about so long; return whether work is left.
+
+    The steps are sized by how long they take: each keeps those waiting who move users.
+    """
+    ends, size = time.monotonic() + seconds, tiles.STRETCH
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        if not tiles.compact(size=size).ids:
+            return False
+        took = time.monotonic() - began
+        size = max(size // 2, SMALLEST_STEP) if took > LONG_STEP else size * 2 if took < LONG_STEP / 4 else size
+    return True
 
 
 def waiting_jobs() -> list[Job]:

@@ -17,6 +17,14 @@ TILE_COLUMNS = (
     "value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
 )
 KEY = "signal_id, account_id, user_id, inherited, day"
+# What several partials of one key add up to: a SELECT list, grouped by KEY.
+_LAST = 'ORDER BY value_last_at DESC, value_last_id COLLATE "C" DESC) FILTER (WHERE value_last IS NOT NULL))[1]'
+MERGED = f"""sum(count)::bigint AS count, min(first_at) AS first_at, max(last_at) AS last_at,
+       sum(value_sum) AS value_sum, max(value_max) AS value_max,
+       (array_agg(value_last {_LAST} AS value_last,
+       (array_agg(limit_last {_LAST} AS limit_last,
+       max(value_last_at) AS value_last_at,
+       (array_agg(value_last_id {_LAST} AS value_last_id"""
 _EVENT = "e.message_id, e.at, e.name, e.properties, e.account_id, e.user_id, e.inherited"
 _DAY = "(at AT TIME ZONE 'UTC')::date"
 # A ready piece of array_agg: the first element is that of the newest event with a value.

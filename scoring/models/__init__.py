@@ -31,13 +31,14 @@ from scoring.models.scores import (
     Touched,
     shard_of,
 )
-from scoring.models.tiles import Refolded, Signal, Tile
+from scoring.models.tiles import Compaction, Refolded, Signal, Tile
 
 __all__ = [
     "SHARDS",
     "WHOSE_WORD_COUNTS",
     "Account",
     "Arrival",
+    "Compaction",
     "Crossed",
     "EmailLink",
     "Event",

@@ -1,10 +1,13 @@
 """What happened: sources, people, accounts, events, traits, outcomes and exclusions."""
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Case, F, Q, When
 
 from scoring.models.numeric import NumericField
+
+KEPT_AT_LEAST = 30  # days for which every source keeps its events
 
 
 class Source(models.Model):
@@ -19,7 +22,19 @@ class Source(models.Model):
     # Up to this moment somebody looks at the source's last calls, so that they are kept for them to see.
     watched_until = models.DateTimeField(null=True, blank=True)
     last_call_at = models.DateTimeField(null=True, blank=True)  # seconds behind; null: there was none yet
+    # Events older than this are dropped; null: they are kept for ever.
+    keep_events_days = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(KEPT_AT_LEAST)])
+    # The first day (UTC) whose events are all still here; null: none was ever dropped.
+    events_from = models.DateField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(keep_events_days__isnull=True) | Q(keep_events_days__gte=KEPT_AT_LEAST),
+                name="source_keeps_events_long_enough",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug

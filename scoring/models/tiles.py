@@ -16,6 +16,8 @@ class Signal(models.Model):
     activated_at = models.DateTimeField()
     barrier = models.BigIntegerField()  # the newest event id at activation
     backfilled_to = models.BigIntegerField(default=0)  # the backfill's cursor: events up to here are folded
+    # The first day (UTC) of which all is known: before it, events had been dropped already. Null: all of history is.
+    known_from = models.DateField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
@@ -93,3 +95,20 @@ class Refolded(models.Model):
 
     def __str__(self) -> str:
         return f"{self.signal_id} of {self.identity_id} on {self.day}"
+
+
+class Compaction(models.Model):
+    """How far partial tiles are put together. One row, made when it is first needed."""
+
+    compacted_to = models.BigIntegerField(default=0)  # the cursor: tile ids up to here are done
+    # Up to here no tile id can still come: whoever might have written one has ended.
+    settled_to = models.BigIntegerField(default=0)
+    # The next such id, and the transaction id that had not begun when it was read.
+    seen_to = models.BigIntegerField(default=0)
+    seen_before = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="compaction_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"compacted to {self.compacted_to}"

@@ -1,5 +1,6 @@
 """Tiles: the daily folds of events that rules read. `tiles = fold(events)`, exactly and at any moment."""
 
+from scoring.tiles.compaction import STRETCH, Compacted, compact
 from scoring.tiles.folding import active, append
 from scoring.tiles.following import follow
 from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate
@@ -13,11 +14,14 @@ __all__ = [
     "GATE",
     "LOCKS",
     "REFOLD",
+    "STRETCH",
+    "Compacted",
     "Difference",
     "active",
     "append",
     "backfill",
     "backfill_chunk",
+    "compact",
     "follow",
     "hold_fold_lock",
     "hold_gate",

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from scoring import language
-from scoring.compiler.fold import KEY, fold_sql
+from scoring.compiler.fold import KEY, MERGED, fold_sql
 from scoring.models import Signal
 from scoring.models.raw import cursor
 from scoring.tiles.folding import RESOLVED
@@ -41,17 +41,11 @@ def verify(*, signals: Iterable[Signal] | None = None) -> Difference | None:
     return Difference(*row[:5], *(orjson.loads(side) if side else None for side in row[5:])) if row else None
 
 
-_NEWEST = 'ORDER BY value_last_at DESC, value_last_id COLLATE "C" DESC) FILTER (WHERE value_last IS NOT NULL))[1]'
-
-
 def _verify_sql(fold: str) -> str:
     return f"""
 WITH fresh AS ({RESOLVED}), folded AS ({fold}),
 stored AS (
-    SELECT {KEY}, sum(count)::bigint AS count, min(first_at) AS first_at, max(last_at) AS last_at,
-           sum(value_sum) AS value_sum, max(value_max) AS value_max,
-           (array_agg(value_last {_NEWEST} AS value_last, (array_agg(limit_last {_NEWEST} AS limit_last,
-           max(value_last_at) AS value_last_at, (array_agg(value_last_id {_NEWEST} AS value_last_id
+    SELECT {KEY}, {MERGED}
     FROM scoring_tile WHERE signal_id = ANY (%(ids)s::bigint[]) GROUP BY {KEY}
 )
 SELECT signal_id, account_id, user_id, inherited, day::text,

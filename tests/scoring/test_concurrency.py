@@ -1,24 +1,19 @@
 """Nothing is lost, doubled or left behind when senders, merges, backfills and activations meet.
 
-Real threads with connections of their own, on the real database. Where two must meet at one point, one is held there
-until the database shows that the other waits for it.
+Real threads on the real database: see meeting.py.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from threading import Barrier, Event, current_thread
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from scoring import handoffs, identity, tiles
 from scoring.facts import Fact, Recorded, partitions
 from scoring.models import SHARDS, Account, Identity, Lane, ProductUser, Touched
+from tests.scoring.meeting import PATIENCE, Meeting, at_once, let_go, meeting
 from tests.scoring.world import (
     ANYTHING,
     INVITED,
@@ -27,6 +22,7 @@ from tests.scoring.world import (
     ago,
     call,
     counts,
+    entangled,
     home,
     identify,
     join,
@@ -37,82 +33,9 @@ from tests.scoring.world import (
     stored_messages,
 )
 
+__all__ = ["meeting"]  # the fixture
+
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PATIENCE = 20  # seconds after which a test that hangs is a failure
-
-
-class Meeting:
-    """Starts work in threads, and holds one of them at a point of its way."""
-
-    def __init__(self, pool: ThreadPoolExecutor, until: Callable[..., None]) -> None:
-        self.pool = pool
-        self.until = until
-
-    def start(self, work: Callable[[], Any]) -> "Future[Any]":
-        def and_hang_up() -> Any:
-            try:
-                return work()
-            finally:
-                connections.close_all()
-
-        return self.pool.submit(and_hang_up)
-
-    def hold(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> tuple[Event, Event]:
-        """Hold the first thread that calls the function: (it is there, let it go on)."""
-        there, go_on = Event(), Event()
-        real = getattr(module, name)
-        held: list[object] = []
-
-        def function(*args: Any, **kwargs: Any) -> Any:
-            if not held:
-                held.append(current_thread())
-                there.set()
-                assert go_on.wait(PATIENCE)
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(module, name, function)
-        return there, go_on
-
-    def somebody_waits(self) -> None:
-        """Wait until a connection to this database waits for a lock."""
-        self.until(_waiting_connections, within=PATIENCE, what="somebody waits for a lock")
-
-
-def _waiting_connections() -> int:
-    with connection.cursor() as c:
-        c.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return int(c.fetchone()[0])
-
-
-@pytest.fixture
-def meeting(until: Callable[..., None]) -> Iterator[Meeting]:
-    with ThreadPoolExecutor(8) as pool:
-        yield Meeting(pool, until)
-
-
-def at_once(meeting: Meeting, *works: Callable[[], Any]) -> list[Any]:
-    """Start all of the works at one moment and return what they return."""
-    barrier = Barrier(len(works))
-
-    def one(work: Callable[[], Any]) -> Any:
-        connection.ensure_connection()
-        barrier.wait(PATIENCE)
-        return work()
-
-    futures = [meeting.start(partial(one, work)) for work in works]
-    return [future.result(6 * PATIENCE) for future in futures]
-
-
-@contextmanager
-def let_go(event: Event) -> Iterator[None]:
-    """Whatever happens in between, let the held thread go on."""
-    try:
-        yield
-    finally:
-        event.set()
 
 
 class TestMerge:
@@ -205,7 +128,7 @@ class TestManyWriters:
 
     def test_never_deadlock_and_never_count_twice(self, meeting: Meeting) -> None:
         dice = random.Random(5)
-        calls = _history(dice, 600)
+        calls = entangled(dice, 600)
         batches = [dice.sample(calls, dice.choice((1, 12, 120))) for _ in range(96)]
         batches += [[one] for one in calls]
         source()
@@ -230,25 +153,6 @@ class TestManyWriters:
             *(lambda: send(*(call(by="ann", at=NOW + week) for week in weeks)) for _ in range(4)),
         )
         assert [one.accepted for one in recorded] == [30] * 4
-
-
-def _history(dice: random.Random, size: int) -> list[Fact]:
-    """Calls of a few people who use each other's devices, join companies and give addresses."""
-
-    def one(n: int) -> Fact:
-        who, device = f"user {dice.randrange(12)}", f"device {dice.randrange(40)}"
-        at = NOW - timedelta(hours=dice.randrange(2000))
-        common: dict[str, Any] = {"message_id": f"c{n}", "at": at}
-        roll = dice.random()
-        if roll < 0.04:
-            return identify(who, device=device, email=f"x@company{dice.randrange(4)}.example", **common)
-        if roll < 0.08:
-            return join(who, f"group {dice.randrange(5)}", **common)
-        if roll < 0.5:
-            return call(by=who, into=dice.choice(["", f"group {dice.randrange(5)}"]), **common)
-        return call(device=device, **common)
-
-    return [one(n) for n in range(size)]
 
 
 def _activate_and_backfill() -> None:

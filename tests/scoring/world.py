@@ -5,6 +5,7 @@ Accounts are acme, globex and initech; people are ann, ben and cleo, with device
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Any
 
 from django.db import connection
@@ -136,3 +137,22 @@ def stored_messages() -> list[str]:
     with connection.cursor() as c:
         c.execute("SELECT message_id FROM scoring_event")
         return sorted(message for (message,) in c.fetchall())
+
+
+def entangled(dice: Random, size: int) -> list[Fact]:
+    """Calls of a few people who use each other's devices, join companies and give addresses."""
+
+    def one(n: int) -> Fact:
+        who, device = f"user {dice.randrange(12)}", f"device {dice.randrange(40)}"
+        at = NOW - timedelta(hours=dice.randrange(2000))
+        common: dict[str, Any] = {"message_id": f"c{n}", "at": at}
+        roll = dice.random()
+        if roll < 0.04:
+            return identify(who, device=device, email=f"x@company{dice.randrange(4)}.example", **common)
+        if roll < 0.08:
+            return join(who, f"group {dice.randrange(5)}", **common)
+        if roll < 0.5:
+            return call(by=who, into=dice.choice(["", f"group {dice.randrange(5)}"]), **common)
+        return call(device=device, **common)
+
+    return [one(n) for n in range(size)]
