@@ -61,6 +61,7 @@ UNFOLD: dict[str, Any] = {
                 "What came of it",
                 _item("Accounts", "apartment", "scoring_account"),
                 _item("Users", "person", "scoring_productuser"),
+                _item("Refused ids", "link_off", "scoring_refusedidentity"),
                 _item("Scores", "speed", "scoring_score"),
                 _item("Parked accounts", "local_parking", "scoring_parked"),
                 _item("Leads", "trending_up", "routing_lead"),

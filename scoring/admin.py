@@ -25,6 +25,7 @@ from scoring.models import (
     Parked,
     ProductUser,
     Publication,
+    RefusedIdentity,
     RuleSet,
     RuleVersion,
     Score,
@@ -455,6 +456,17 @@ class ProductUserPages(AdminPages):
     def ids(self, user: ProductUser) -> str:
         """By which senders call them."""
         return ", ".join(_ids(user)) or "-"
+
+
+@admin.register(RefusedIdentity)
+class RefusedIdentityPages(AdminPages):
+    """Ids that too many people share. Each is a user of its own; nobody is taken for one because of it."""
+
+    list_display = ["value", "refused_why", "refused_at"]
+    search_fields = ["value"]
+    list_select_related = ["user"]
+    ordering = ["-refused_at"]
+    fields = ["value", "refused_why", "refused_at", "user"]
 
 
 @admin.register(Score)

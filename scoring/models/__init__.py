@@ -14,6 +14,7 @@ from scoring.models.facts import (
     Outcome,
     Precedence,
     ProductUser,
+    RefusedIdentity,
     Source,
     TraitChange,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "ProductUser",
     "Publication",
     "Refolded",
+    "RefusedIdentity",
     "RejectedLine",
     "Rejection",
     "RuleSet",

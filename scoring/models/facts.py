@@ -1,5 +1,7 @@
 """What happened: sources, people, accounts, events, traits, outcomes and exclusions."""
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -129,6 +131,27 @@ class Identity(models.Model):
             # The admin's list of refused ids.
             models.Index(fields=["refused_at"], name="identity_refused", condition=Q(refused_at__isnull=False)),
         ]
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Refused(models.Manager["RefusedIdentity"]):
+    """Finds the identities that are refused."""
+
+    def get_queryset(self) -> models.QuerySet["RefusedIdentity"]:
+        """Only these."""
+        return super().get_queryset().filter(refused_at__isnull=False)
+
+
+class RefusedIdentity(Identity):
+    """An identity that joins nobody, because too many people share it."""
+
+    objects: ClassVar[Refused] = Refused()
+
+    class Meta:
+        proxy = True
+        verbose_name = "refused id"
 
     def __str__(self) -> str:
         return self.value

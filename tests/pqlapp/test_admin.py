@@ -8,7 +8,7 @@ from django.urls import reverse
 from routing import people
 from routing.models import AE, HandlingPolicy, Membership, Pool
 from scoring import facts, jobs, rules
-from scoring.models import Account, Exclusion, Job, Key, Parked, RuleSet, RuleVersion, Source
+from scoring.models import Account, Exclusion, Identity, Job, Key, Parked, ProductUser, RuleSet, RuleVersion, Source
 from tests.pqlapp import desk_world
 from tests.pqlapp.desk_world import NOW, RULES, Team
 
@@ -24,6 +24,7 @@ class World(TestCase):
         facts.create_key(source=Source.objects.get(), kind="write", by=None, at=NOW)
         people.set_handling(rule_set=RuleSet.objects.get(), tier="hot", handling="sales", at=NOW)
         facts.exclude(kind="domain", value="us.example", why="internal", by=None, at=NOW)
+        Identity.objects.create(value="kiosk", user=ProductUser.objects.all()[0], refused_at=NOW, refused_why="made up")
 
     def setUp(self) -> None:
         self.client.force_login(self.team.admin)
