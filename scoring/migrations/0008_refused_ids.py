@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("scoring", "0005_imports"),
+        ("scoring", "0007_retention_and_compaction"),
     ]
 
     operations = [
