@@ -29,7 +29,12 @@ TESTS: tuple[str, ...] = get_args(Test)
 MEASURES: tuple[str, ...] = get_args(Measure)
 ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
 ANY_SIGNAL = "any"
-CALLS_THAT_ARE_NOT_USE = ("$identify", "$group", "$alias")  # they say who somebody is, not what was done
+CALLS_THAT_ARE_NOT_USE = (
+    *("$identify", "$group", "$alias"),  # they say who somebody is, not what was done
+    # What libraries report by themselves of a page, or of a server that works while everybody sleeps.
+    *("$feature_flag_called", "$experiment_exposure", "$exception", "$csp_violation", "$web_vitals", "$$heatmap"),
+    *("$performance_event", "$snapshot", "$bot_pageview"),
+)
 
 
 @dataclass(frozen=True, slots=True)

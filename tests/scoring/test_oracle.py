@@ -268,6 +268,10 @@ class TestTime:
         calls = [event(name) for name in ("$identify", "$group", "$alias", "$page", "$screen", "saved")]
         assert holds("{count: any, equals: 3}", *calls)
 
+    def test_what_libraries_report_by_themselves_is_not_use(self):
+        calls = [event(name) for name in ("$feature_flag_called", "$exception", "$web_vitals", "$autocapture", "saved")]
+        assert holds("{count: any, equals: 2}", *calls)
+
 
 class TestTrait:
     def test_the_newest_value_up_to_the_day_counts(self):
