@@ -30,6 +30,11 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     # Browsers of the customer's visitors ask first, without a key, whether they may send.
     "ingest:batch": {"POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:call": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:posthog-capture": {"GET": ANYBODY, "POST": KEYS, "OPTIONS": ANYBODY},  # GET: refused, without an event
+    "ingest:posthog-analytics": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:posthog-flags": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},  # constants
+    "ingest:posthog-settings": {"GET": ANYBODY, "OPTIONS": ANYBODY},
+    "ingest:posthog-library": {"OPTIONS": ANYBODY},  # says only that it is not here
     "events": {"POST": KEYS, "OPTIONS": ANYBODY},
     "api:root": {"GET": WORKERS},
     "api:schema": {"GET": WORKERS},
@@ -107,6 +112,7 @@ def address(name: str, arguments: set[str], world: World) -> str:
     ids |= {"account": world.acme.pk, "ae": world.lead.ae_id}
     noun = name.removeprefix("api:").removesuffix(f"-{name.rpartition('-')[2]}")
     known = {"pk": ids.get(noun, 1), "slug": "new-business", "verb": "accept", "kind": "track"}
+    known |= {"key": "phc_test", "form": "config"}
     return reverse(name, kwargs={argument: known[argument] for argument in arguments})
 
 
