@@ -12,7 +12,19 @@ from django.db import DatabaseError, transaction
 
 from scoring import engine, handoffs, language
 from scoring.engine import Judgement
-from scoring.models import SHARDS, Account, Crossed, Lane, Parked, RuleVersion, Score, Touched
+from scoring.models import (
+    SHARDS,
+    Account,
+    Crossed,
+    Lane,
+    Parked,
+    RuleSet,
+    RuleVersion,
+    Score,
+    Status,
+    Touched,
+    shard_of,
+)
 from scoring.models.raw import cursor
 
 SHARD_LOCK = 7_301  # first key of the advisory lock that one scorer of a shard holds
@@ -393,3 +405,75 @@ def replay(
         if on_day:
             on_day(day)
     return [Replayed(account, first.get(account), j.goal_on, j.sign_up) for account, j in sorted(last.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A stored score that is not what the facts say; None on a side: there is no score, or no subject."""
+
+    rule_set_id: int
+    account_id: int
+    stored: Score | None
+    judged: Judgement | None
+
+
+def verify(*, as_of: date, on_progress: Callable[[int], object] = lambda accounts: None) -> Mismatch | None:
+    """Judge every account anew by each live version and return the first whose stored score says something else.
+
+    Accounts that wait for their rescore are left out: touched, due by silence, or parked. `on_progress` is told how
+    many accounts were compared. Writes nothing; a difference is looked at again beside no scorer. Commits.
+    """
+    accounts = Account.objects.exclude(kind=Account.Kind.VISITOR).order_by("pk")
+    last = 0
+    while chunk := list(accounts.filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]):
+        for suspect in _mismatches(chunk, as_of):
+            with transaction.atomic(), cursor() as db:
+                db.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [SHARD_LOCK, shard_of(suspect)])
+                if sure := _mismatches([suspect], as_of):
+                    return sure[suspect]
+        on_progress(len(chunk))
+        last = chunk[-1]
+    return None
+
+
+def _mismatches(accounts: Sequence[int], as_of: date) -> dict[int, Mismatch]:
+    """Return by account one mismatch of each. Judges first: what is touched until then is seen as such."""
+    found: dict[int, Mismatch] = {}
+    lives = [(rule_set, version) for rule_set, version in RuleSet.objects.values_list("id", "live_version") if version]
+    for rule_set, version in lives:
+        document = _document(version)
+        judged = {j.account_id: j for j in engine.judge(document, as_of=as_of, accounts=accounts)}
+        rows = Score.objects.filter(rule_set=rule_set, account__in=accounts)
+        stored = {score.account_id: score for score in rows}
+        rules = [rule.id for rule in document.rules]
+        for account in sorted(judged.keys() | stored.keys()):
+            judgement, score = judged.get(account), stored.get(account)
+            if not (judgement and score and bytes(score.result) == _digest(rules, judgement.result)):
+                found.setdefault(account, Mismatch(rule_set, account, score, judgement))
+    return {account: found[account] for account in found.keys() - _waiting(found.keys(), as_of)}
+
+
+def _waiting(accounts: Iterable[int], as_of: date) -> set[int]:
+    """Return those of the accounts whose scores are known to be behind."""
+    wanted = list(accounts)
+    due = Score.objects.filter(account__in=wanted, recheck_on__lte=as_of)
+    return {
+        account
+        for rows in (Touched.objects.filter(account__in=wanted), Parked.objects.filter(account__in=wanted), due)
+        for account in rows.values_list("account", flat=True)
+    }
+
+
+def mismatch_words(mismatch: Mismatch) -> str:
+    """Return the mismatch in a sentence, by the names that people know."""
+    account = Account.objects.get(pk=mismatch.account_id)
+    rule_set = RuleSet.objects.get(pk=mismatch.rule_set_id)
+    stored, judged = (_told(side) for side in (mismatch.stored, mismatch.judged))
+    return f"{rule_set.slug}, account {account}: the stored score says {stored}, the facts say {judged}"
+
+
+def _told(side: Score | Judgement | None) -> str:
+    if side is None:
+        return "nothing"
+    status = Status(side.status).label
+    return f"{status}, tier {side.tier or 'none'}, usage {side.usage / 100:g}, fit {side.fit / 100:g}"

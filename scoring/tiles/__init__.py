@@ -6,7 +6,7 @@ from scoring.tiles.following import follow
 from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate
 from scoring.tiles.refolding import REFOLD, refold_later, run_refold
 from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, register, retire
-from scoring.tiles.verification import Difference, verify
+from scoring.tiles.verification import Difference, Stretch, verified_from, verify, words
 
 __all__ = [
     "CHUNK",
@@ -17,6 +17,7 @@ __all__ = [
     "STRETCH",
     "Compacted",
     "Difference",
+    "Stretch",
     "active",
     "append",
     "backfill",
@@ -29,5 +30,7 @@ __all__ = [
     "register",
     "retire",
     "run_refold",
+    "verified_from",
     "verify",
+    "words",
 ]

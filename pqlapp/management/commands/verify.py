@@ -1,0 +1,65 @@
+"""Check that nothing drifted: tiles are the fold of the events, and scores are what the facts say today."""
+
+import sys
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from scoring import jobs, scores, tiles
+from scoring.models import Job, RuleSet
+
+
+class Command(BaseCommand):
+    """Compares, and writes nothing."""
+
+    help = (
+        "Fold all stored events anew and compare with the tiles; judge every account anew and compare with the scores. "
+        "Names the first difference and exits with 1. Writes nothing, and may run beside everything else."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add --tiles and --scores."""
+        parser.add_argument("--tiles", action="store_true", help="only the tiles")
+        parser.add_argument("--scores", action="store_true", help="only the scores")
+
+    def handle(self, *, tiles: bool, scores: bool, **options: Any) -> None:
+        """Compare what is asked for; everything, if nothing is."""
+        if tiles or not scores:
+            self._verify_tiles()
+        if scores or not tiles:
+            self._verify_scores()
+
+    def _verify_tiles(self) -> None:
+        if job := Job.objects.filter(kind=tiles.REFOLD, state__in=jobs.OPEN).first():
+            raise CommandError(f"job {job.pk} is folding the events of some users anew: verify again when it is done")
+        since, began = tiles.verified_from(), time.monotonic()
+        self.stdout.write(
+            f"comparing the tiles with the events of {f'{since} (UTC) and later' if since else 'all days'}"
+        )
+        stretches: list[tiles.Stretch] = []
+
+        def told(stretch: tiles.Stretch) -> None:
+            stretches.append(stretch)
+            if self.stderr.isatty():
+                self.stderr.write(f"  up to {stretch.end}: {stretch.tiles:,} tiles")
+
+        difference = tiles.verify(on_progress=told)
+        if difference is not None:
+            self.stdout.write(f"DIFFERENT: {tiles.words(difference)}")
+            sys.exit(1)
+        keys, counted = sum(s.tiles for s in stretches), sum(s.counted for s in stretches)
+        took = time.monotonic() - began
+        self.stdout.write(f"equal: {keys:,} tiles, which count {counted:,} events by their signals, in {took:.1f} s")
+
+    def _verify_scores(self) -> None:
+        today, began = timezone.now().date(), time.monotonic()
+        live = RuleSet.objects.filter(live_version__isnull=False).count()
+        self.stdout.write(f"comparing the scores of {live} live rule sets with a new judgement of {today} (UTC)")
+        compared: list[int] = []
+        mismatch = scores.verify(as_of=today, on_progress=compared.append)
+        if mismatch is not None:
+            self.stdout.write(f"DIFFERENT: {scores.mismatch_words(mismatch)}")
+            sys.exit(1)
+        self.stdout.write(f"equal: {sum(compared):,} accounts, in {time.monotonic() - began:.1f} s")
