@@ -9,7 +9,7 @@ import binascii
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl
@@ -54,13 +54,15 @@ class Rejected:
 
     code: str
     message: str
+    item: object = field(default=None, compare=False, repr=False)  # as far as it could be read: a value, or bytes
 
 
 class Refused(Exception):
-    """A whole body is not taken; `status` is the HTTP status to answer with."""
+    """A whole body is not taken; `status` is the HTTP status to answer with, `item` what there was of it."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, item: object = None) -> None:
         super().__init__(message)
+        self.item = item
         self.status = status
         self.code = code
         self.message = message
@@ -147,7 +149,7 @@ def parse_call(*, body: bytes) -> dict[str, Any]:
     _refuse_too_many_values(body)
     item = parse_item(text=body)
     if isinstance(item, Rejected):
-        raise Refused(413 if item.code == "item_too_large" else 400, item.code, item.message)
+        raise Refused(413 if item.code == "item_too_large" else 400, item.code, item.message, item.item)
     return item
 
 
@@ -155,11 +157,11 @@ def parse_item(*, text: bytes) -> dict[str, Any] | Rejected:
     """Return the JSON object in `text`, such as a line of a file, or why it is not taken."""
     text = _whole_characters(text.removeprefix(BOM))
     if len(text) > ITEM_LIMIT:
-        return _too_large()
+        return replace(_too_large(), item=text)
     try:
         return _checked(orjson.loads(text), may_be_large=False)
     except orjson.JSONDecodeError as error:
-        return _explained(error)
+        return replace(_explained(error), item=text)
 
 
 def _whole_characters(text: bytes) -> bytes:
@@ -222,11 +224,11 @@ def _clean_envelope(envelope: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(item: Any, may_be_large: bool) -> dict[str, Any] | Rejected:
     if not isinstance(item, dict):
-        return Rejected("not_an_object", "an item is a JSON object")
+        return Rejected("not_an_object", "an item is a JSON object", item)
     if fault := _fault(item, 1):
-        return fault
+        return replace(fault, item=item)
     if may_be_large and len(orjson.dumps(item)) > ITEM_LIMIT:
-        return _too_large()
+        return replace(_too_large(), item=item)
     return item
 
 
@@ -274,7 +276,7 @@ def _salvage(body: bytes, field: str, error: orjson.JSONDecodeError, alone: bool
         members = _members(listed)
         envelope = {key: _envelope_value(value) for key, value in pairs.items()}
     if members is None:
-        raise Refused(400, reason.code, reason.message)
+        raise Refused(400, reason.code, reason.message, body)
     _refuse_too_many_items(len(members))
     return Batch([parse_item(text=member) for member in members], _clean_envelope(envelope))
 

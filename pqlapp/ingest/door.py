@@ -15,13 +15,15 @@ from itertools import islice
 import psycopg
 from django import db
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from pqlapp import bell, parser
+from pqlapp.ingest import samples, visits
 from pqlapp.parser import Refused, Rejected
 from scoring import facts
-from scoring.facts import Fact
+from scoring.facts import Envelope, Fact
 from scoring.models import Key, Source
 
 KEY_LENGTH_LIMIT = 200
@@ -52,15 +54,26 @@ def ingest_door(
     """
 
     def decorated(view: View) -> View:
+        wire = view.__module__.removeprefix(f"{__package__}.").partition(".")[0]
+
+        def answer(request: HttpRequest, **kwargs: str) -> HttpResponse:
+            """Let the view answer, and count the answer if it refuses everything."""
+            with visits.begun(wire=wire) as visit:
+                try:
+                    if request.method not in methods:
+                        raise Refused(405, "method_not_allowed", f"use {' or '.join(methods)}")
+                    return view(request, **kwargs)
+                except Refused as refused:
+                    visit.refuse(refused, at=timezone.now())
+                    raise
+
         @csrf_exempt
         @wraps(view)
         def opened(request: HttpRequest, **kwargs: str) -> HttpResponse:
             if request.method == "OPTIONS":
                 return _for_browsers(HttpResponse(status=204), request, methods, credentials)
             try:
-                if request.method not in methods:
-                    raise Refused(405, "method_not_allowed", f"use {' or '.join(methods)}")
-                response = view(request, **kwargs)
+                response = answer(request, **kwargs)
             except Refused as refused:
                 response = _refusal(refused, errors or problem, methods)
             except DATABASE_AWAY:
@@ -133,35 +146,56 @@ def sender(*, secret: object) -> Source:
     if isinstance(secret, str) and secret and len(secret) <= KEY_LENGTH_LIMIT and "\0" not in secret:
         key = _key(secret)
         if key is not None:
+            visits.knows(source=key.source)
             return key.source
+    visits.knows_not(secret=secret)
     raise Refused(401, "unknown_key", "send a live write key of this system: manage.py create_key makes one")
 
 
 def take(
-    *, source: Source, read: Sequence[Fact | Rejected], received_at: datetime, ring: bool = True
+    *,
+    source: Source,
+    read: Sequence[Fact | Rejected],
+    received_at: datetime,
+    said: Sequence[object] = (),
+    sent_at: datetime | None = None,
+    wire: str = "",
+    ring: bool = True,
 ) -> list[str | Rejected]:
-    """Store the facts among what was read, and ring; without `ring` the next tick of the beat finds them.
+    """Store the facts among what was read, count all of it, and ring.
 
+    For whoever sets a sender up: `said` are the items of `read` as they came, `sent_at` is when the client says that
+    it sent them. `wire` is for facts that come by no view; without `ring` the next tick of the beat finds them.
     Returns for each entry of `read`, in its order, "accepted", "duplicate", or why it is rejected.
     """
+    skew = None if sent_at is None else received_at - sent_at
+    envelope = Envelope(wire=wire or visits.wire(), library=samples.library(items=said), skew=skew)
     shards: set[int] = set()
-    results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, shards))
+    results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, envelope, shards))
     answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]
+    visits.tell(source=source, envelope=envelope, read=read, answer=answer, said=said, at=received_at)
     if ring and shards:
         bell.ring(shards=shards)
     return answer
 
 
 def take_items(
-    *, source: Source, read: Sequence[Sequence[Fact] | Rejected], received_at: datetime
+    *,
+    source: Source,
+    read: Sequence[Sequence[Fact] | Rejected],
+    received_at: datetime,
+    said: Sequence[object] = (),
+    sent_at: datetime | None = None,
 ) -> list[str | Rejected]:
     """Do as take() does for items of which each may state several facts (at least one), and answer for each item.
 
     An item is rejected if one of its facts is, and a duplicate if all of them are.
     """
+    sizes = [1 if isinstance(item, Rejected) else len(item) for item in read]
     flat = [fact for item in read for fact in ([item] if isinstance(item, Rejected) else item)]
-    results = iter(take(source=source, read=flat, received_at=received_at))
-    return [_of_item(list(islice(results, 1 if isinstance(item, Rejected) else len(item)))) for item in read]
+    each = [item for item, size in zip(said, sizes, strict=False) for _ in range(size)]
+    results = iter(take(source=source, read=flat, received_at=received_at, said=each, sent_at=sent_at))
+    return [_of_item(list(islice(results, size))) for size in sizes]
 
 
 def _of_item(results: list[str | Rejected]) -> str | Rejected:
@@ -169,7 +203,9 @@ def _of_item(results: list[str | Rejected]) -> str | Rejected:
     return rejected or ("accepted" if "accepted" in results else "duplicate")
 
 
-def _store(source: Source, batch: list[Fact], received_at: datetime, shards: set[int]) -> list[str | Rejected]:
+def _store(
+    source: Source, batch: list[Fact], received_at: datetime, envelope: Envelope, shards: set[int]
+) -> list[str | Rejected]:
     """Record the batch; if PostgreSQL cannot hold something in it, halve it until that something is alone.
 
     The parser should let no such thing through. If it does, one item must not stop a sender for ever.
@@ -177,13 +213,13 @@ def _store(source: Source, batch: list[Fact], received_at: datetime, shards: set
     if not batch:
         return []
     try:
-        recorded = facts.record(source=source, facts=batch, received_at=received_at)
+        recorded = facts.record(source=source, facts=batch, received_at=received_at, envelope=envelope)
     except NOT_STORABLE as error:
         if len(batch) == 1:
             return [Rejected("not_storable", f"the database cannot hold this: {str(error).splitlines()[0]}")]
         half = len(batch) // 2
-        first = _store(source, batch[:half], received_at, shards)
-        return first + _store(source, batch[half:], received_at, shards)
+        first = _store(source, batch[:half], received_at, envelope, shards)
+        return first + _store(source, batch[half:], received_at, envelope, shards)
     shards |= recorded.shards
     return [BROKEN_ID if status == "broken_id" else status for status in recorded.statuses]
 

@@ -70,7 +70,7 @@ class Import:
         received_at = timezone.now()
         read = [self.reader.read(text=text, received_at=received_at) for _, text in batch]
         # Scored every two seconds, not after each batch: the same accounts come again in the next one.
-        results = door.take(source=self.source, read=read, received_at=received_at, ring=False)
+        results = door.take(source=self.source, read=read, received_at=received_at, wire="import", ring=False)
         with self._counting:
             for (number, _), result in zip(batch, results, strict=True):
                 self._count(number, result)

@@ -36,7 +36,7 @@ def events(request: HttpRequest) -> HttpResponse:
     parsed = parser.parse_batch(body=door.body_of(request=request), field="events")
     received_at = timezone.now()
     facts = [item if isinstance(item, Rejected) else read(item=item, received_at=received_at) for item in parsed.items]
-    results = door.take(source=source, read=facts, received_at=received_at)
+    results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items)
     ids = [
         fact.message_id if isinstance(fact, Fact) else _stated_id(item)
         for item, fact in zip(parsed.items, facts, strict=True)

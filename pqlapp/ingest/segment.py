@@ -65,7 +65,8 @@ def batch(request: HttpRequest) -> HttpResponse:
         item if isinstance(item, Rejected) else read(call=item, received_at=received_at, sent_at=sent_at)
         for item in parsed.items
     ]
-    results = door.take(source=source, read=facts, received_at=received_at)
+    sent = _sent(sent_at)
+    results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent)
     rejected = [
         {"index": index, "code": result.code, "message": result.message}
         for index, result in enumerate(results)
@@ -82,7 +83,8 @@ def call(request: HttpRequest, kind: str) -> HttpResponse:
     source = source or door.sender(secret=item.get("writeKey"))
     received_at = timezone.now()
     fact = read(call=item, kind=kind, received_at=received_at)
-    (result,) = door.take(source=source, read=[fact], received_at=received_at)
+    sent = _sent(item.get("sentAt"))
+    (result,) = door.take(source=source, read=[fact], received_at=received_at, said=[item], sent_at=sent)
     if isinstance(result, Rejected):
         raise Refused(400, result.code, result.message)
     return JsonResponse({"success": True})

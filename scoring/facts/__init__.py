@@ -1,6 +1,7 @@
 """Facts: what senders, people and other systems say happened. Whatever is known comes in by these verbs."""
 
 from scoring.facts.arrivals import (
+    LOOKS,
     Count,
     Envelope,
     Reason,
@@ -21,6 +22,7 @@ from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of,
 from scoring.facts.senders import create_key, create_source, fix_rebase, key_for, revoke_key
 
 __all__ = [
+    "LOOKS",
     "Count",
     "Envelope",
     "Fact",

@@ -152,10 +152,10 @@ class TestBatch:
     def test_what_postgresql_cannot_hold_is_rejected_alone(self, post, monkeypatch):
         real = facts.record
 
-        def record(*, source: Source, facts: list[Any], received_at: datetime) -> Any:
+        def record(*, source: Source, facts: list[Any], received_at: datetime, **more: Any) -> Any:
             if any(fact.message_id == "m5" for fact in facts):
                 raise psycopg.DataError("some value is out of range")
-            return real(source=source, facts=facts, received_at=received_at)
+            return real(source=source, facts=facts, received_at=received_at, **more)
 
         monkeypatch.setattr(door.facts, "record", record)
         response = post("/v1/batch", {"batch": [track(n) for n in range(9)]})

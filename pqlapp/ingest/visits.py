@@ -1,0 +1,122 @@
+"""Who is at the door: what is known so far of a request, so that each answer is counted once and for whom it is.
+
+A request that is told to come again (429, 503) is not counted: it will be.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+from pqlapp.ingest import samples
+from pqlapp.parser import Refused, Rejected
+from scoring import facts
+from scoring.facts import Envelope, Fact, Reason
+from scoring.models import Glimpse, Source
+
+NOT_COUNTED = (404, 429, 503)  # nothing there, or come again
+KEY_SHOWN = 8  # characters of a key that opens nothing
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request at a door."""
+
+    wire: str
+    source: Source | None = None  # whose key it brought
+    wrong_key: str = ""  # the beginning of a key that opened nothing
+    is_counted: bool = False
+
+    def refuse(self, refused: Refused, *, at: datetime) -> None:
+        """Count a request that is refused as a whole, unless its items are counted already."""
+        if self.is_counted or refused.status in NOT_COUNTED:
+            return
+        sample = samples.sample(item=refused) if self.source else samples.clean(self.wrong_key)
+        reason = Reason(refused.code, samples.clean(refused.message), 1, sample)
+        facts.note(source=self.source, envelope=Envelope(wire=self.wire), reasons=[reason], at=at)
+        if self.source is not None and facts.is_watched(source=self.source, at=at):
+            rejected = Rejected(refused.code, refused.message)
+            facts.show(glimpses=[_glimpse(self.source, self.wire, at, rejected, rejected, None)])
+
+
+_present: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+@contextmanager
+def begun(*, wire: str) -> Iterator[Visit]:
+    """Let whatever is called inside know of this visit."""
+    visit = Visit(wire[:16])
+    token = _present.set(visit)
+    try:
+        yield visit
+    finally:
+        _present.reset(token)
+
+
+def knows(*, source: Source) -> None:
+    """Note whose key the visitor brought."""
+    if (visit := _present.get()) is not None:
+        visit.source = source
+
+
+def knows_not(*, secret: object) -> None:
+    """Note that the visitor's key opens nothing."""
+    if (visit := _present.get()) is not None:
+        shown = secret if isinstance(secret, str) else ""
+        visit.wrong_key = shown[:KEY_SHOWN] + (samples.HIDDEN if len(shown) > KEY_SHOWN else "")
+
+
+def wire() -> str:
+    """Return which wire the visitor speaks; "" outside of a door."""
+    visit = _present.get()
+    return visit.wire if visit else ""
+
+
+def tell(
+    *,
+    source: Source,
+    envelope: Envelope,
+    read: Sequence[Fact | Rejected],
+    answer: Sequence[str | Rejected],
+    said: Sequence[object],
+    at: datetime,
+) -> None:
+    """Count what was rejected, with a sample of each reason, and show the calls to whoever watches.
+
+    What was accepted or known before is counted with the facts. `said` are the items as they came; it may be empty.
+    """
+    if (visit := _present.get()) is not None:
+        visit.is_counted = True
+    items = said if len(said) == len(answer) else [None] * len(answer)
+    reasons: dict[str, Reason] = {}
+    for item, result in zip(items, answer, strict=True):
+        if isinstance(result, Rejected):
+            first = reasons.get(result.code)
+            if first is None:
+                text = samples.sample(item=item if result.item is None else result)
+                reasons[result.code] = Reason(result.code, samples.clean(result.message), 1, text)
+            else:
+                reasons[result.code] = Reason(first.code, first.message, first.count + 1, first.sample)
+    if reasons or not any(isinstance(entry, Fact) for entry in read):
+        facts.note(source=source, envelope=envelope, reasons=list(reasons.values()), at=at)
+    if facts.is_watched(source=source, at=at):
+        last = list(zip(read, answer, items, strict=True))[-facts.LOOKS :]
+        facts.show(glimpses=[_glimpse(source, envelope.wire, at, *line) for line in last])
+
+
+def _glimpse(
+    source: Source, wire: str, at: datetime, entry: Fact | Rejected, result: str | Rejected, item: object
+) -> Glimpse:
+    glimpse = Glimpse(source=source, at=at, wire=wire)
+    if isinstance(entry, Fact):
+        glimpse.event, glimpse.happened_at = entry.name[: samples.TEXT_LIMIT], entry.at
+        glimpse.user = (entry.user_id or entry.anonymous_id or "")[: samples.TEXT_LIMIT]
+        glimpse.account = (entry.group_id or "")[: samples.TEXT_LIMIT]
+    else:
+        glimpse.event = samples.event_of(item=item)
+    if isinstance(result, Rejected):
+        glimpse.result, glimpse.reason = result.code, samples.clean(result.message)
+    else:
+        glimpse.result = result
+    return glimpse
