@@ -135,7 +135,7 @@ def capture(request: HttpRequest) -> HttpResponse:
         else read(event=item, group_types=source.group_types, received_at=received_at, sent_at=sent_at)
         for item in parsed.items
     ]
-    results = door.take(source=source, read=facts, received_at=received_at)
+    results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at)
     return JsonResponse({"status": "Ok"} | _rejected(results))
 
 
@@ -157,7 +157,7 @@ def analytics(request: HttpRequest) -> HttpResponse:
         else read(event=item, group_types=source.group_types, received_at=received_at, sent_at=sent_at)
         for item in parsed.items
     ]
-    results = door.take(source=source, read=facts, received_at=received_at)
+    results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at)
     ids = _uuids(parsed.items, body)
     verdicts = {stated: _verdict(result) for stated, result in zip(ids, results, strict=True) if stated}
     return JsonResponse({"results": verdicts} | _rejected(results))
