@@ -22,6 +22,7 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from playwright.sync_api import Browser, Page
 from pytest_django.live_server_helper import LiveServer
@@ -100,6 +101,7 @@ class Flaky:
         try:
             return self._answer(environ, start_response, failure)
         finally:
+            connections.close_all()  # this thread's: a page's open line would keep it, and the database could not go
             with self._changed:
                 self._open -= 1
                 self._changed.notify_all()

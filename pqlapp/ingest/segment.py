@@ -25,6 +25,7 @@ from scoring.facts import Fact
 from scoring.models import Source
 
 TYPES = ("track", "identify", "group", "page", "screen", "alias")
+BY_LETTER = {kind[0]: kind for kind in TYPES}  # the browser's library saves bytes: /v1/t
 
 
 def read(
@@ -56,7 +57,7 @@ def time_of(*, call: Mapping[str, Any], received_at: datetime, sent_at: object =
 @door.ingest_door()
 def batch(request: HttpRequest) -> HttpResponse:
     """Take `{"batch": [call, …], "sentAt": …}`; bad calls are listed in the answer, the others are stored."""
-    source = _source_in_header(request)
+    source = _source_outside(request)
     parsed = parser.parse_batch(body=door.body_of(request=request), field="batch")
     source = source or door.sender(secret=parsed.envelope.get("writeKey"))
     received_at = timezone.now()
@@ -78,11 +79,11 @@ def batch(request: HttpRequest) -> HttpResponse:
 @door.ingest_door()
 def call(request: HttpRequest, kind: str) -> HttpResponse:
     """Take one call, of the kind that the address names."""
-    source = _source_in_header(request)
+    source = _source_outside(request)
     item = parser.parse_call(body=door.body_of(request=request))
     source = source or door.sender(secret=item.get("writeKey"))
     received_at = timezone.now()
-    fact = read(call=item, kind=kind, received_at=received_at)
+    fact = read(call=item, kind=BY_LETTER.get(kind, kind), received_at=received_at)
     sent = _sent(item.get("sentAt"))
     (result,) = door.take(source=source, read=[fact], received_at=received_at, said=[item], sent_at=sent)
     if isinstance(result, Rejected):
@@ -90,9 +91,44 @@ def call(request: HttpRequest, kind: str) -> HttpResponse:
     return JsonResponse({"success": True})
 
 
-def _source_in_header(request: HttpRequest) -> Source | None:
-    """Return the source of the key in the header, None if there is none; a wrong one is refused at once."""
+@door.ingest_door()
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Take what the browser's library has to say about itself, and forget it."""
+    return JsonResponse({"success": True})
+
+
+@door.ingest_door(methods=("GET",))
+def settings(request: HttpRequest, key: str) -> HttpResponse:
+    """Tell Segment's browser library to send everything here, whatever the key: it starts only with an answer."""
+    home = {"apiKey": key, "apiHost": f"{request.get_host()}/v1", "protocol": request.scheme}
+    return JsonResponse({"integrations": {"Segment.io": home}, "plan": {"track": {}}, "metrics": {"sampleRate": 0}})
+
+
+@door.ingest_door(methods=("GET",))
+def source_config(request: HttpRequest) -> HttpResponse:
+    """Tell RudderStack's browser library that there is nothing to load and nobody else to send to."""
+    silent = {"errors": {"enabled": False}, "metrics": {"enabled": False}}
+    source = {"id": "pql", "name": "PQL", "enabled": True, "config": {"statsCollection": silent}, "destinations": []}
+    return JsonResponse({"source": source})
+
+
+@door.ingest_door(methods=("GET",))
+def library(request: HttpRequest) -> HttpResponse:
+    """Say where Segment's browser library is to be had, as it is not here."""
+    raise Refused(
+        404,
+        "library_not_here",
+        "no library is served here: npm install @segment/analytics-next, and load it with this host as cdnURL",
+    )
+
+
+def _source_outside(request: HttpRequest) -> Source | None:
+    """Return the source of the key in the header or in the address (a beacon has no headers), None without any.
+
+    A wrong one is refused at once.
+    """
     secret = door.secret_in_header(request=request)
+    secret = request.GET.get("writeKey") if secret is None else secret
     return None if secret is None else door.sender(secret=secret)
 
 
@@ -165,6 +201,11 @@ def _properties(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 urlpatterns = [
-    re_path(r"^v1/batch/?$", batch, name="batch"),
-    re_path(rf"^v1/(?P<kind>{'|'.join(TYPES)})/?$", call, name="call"),
+    re_path(r"^v1/(?:batch|b|import)/?$", batch, name="batch"),
+    re_path(r"^beacon/v1/batch/?$", batch, name="beacon"),
+    re_path(rf"^v1/(?P<kind>{'|'.join((*TYPES, *BY_LETTER))})/?$", call, name="call"),
+    re_path(r"^v1/m/?$", metrics, name="metrics"),
+    re_path(r"^v1/projects/(?P<key>[^/]+)/settings/?$", settings, name="segment-settings"),
+    re_path(r"^analytics\.js/v1/[^/]+/analytics(?:\.min)?\.js$", library, name="segment-library"),
+    re_path(r"^sourceConfig/?$", source_config, name="rudder-settings"),
 ]
