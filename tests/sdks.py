@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ class Sent:
     path: str  # with the query
     headers: dict[str, str]  # names in lower case
     status: int
+    at: float  # seconds by a clock that only runs on
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -162,7 +164,7 @@ def _sent(environ: WSGIEnvironment, status: str) -> Sent:
         for name, value in environ.items()
         if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
     }
-    return Sent(method, path, headers, int(status[:3]))
+    return Sent(method, path, headers, int(status[:3]), time.monotonic())
 
 
 @dataclass(slots=True)
