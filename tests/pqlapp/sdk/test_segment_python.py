@@ -1,7 +1,7 @@
 """Segment's and RudderStack's libraries for Python against the running server. They are made alike."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from rudderstack.analytics.client import Client as Rudder
@@ -10,7 +10,7 @@ from segment.analytics.client import Client as Segment
 from tests.pqlapp.sdk import segment_story
 from tests.sdks import Wire
 
-Client = Segment | Rudder
+Client: TypeAlias = Segment | Rudder
 Open = Callable[..., Client]
 
 
