@@ -186,6 +186,8 @@ def take_items(
     received_at: datetime,
     said: Sequence[object] = (),
     sent_at: datetime | None = None,
+    wire: str = "",
+    ring: bool = True,
 ) -> list[str | Rejected]:
     """Do as take() does for items of which each may state several facts (at least one), and answer for each item.
 
@@ -194,7 +196,9 @@ def take_items(
     sizes = [1 if isinstance(item, Rejected) else len(item) for item in read]
     flat = [fact for item in read for fact in ([item] if isinstance(item, Rejected) else item)]
     each = [item for item, size in zip(said, sizes, strict=False) for _ in range(size)]
-    results = iter(take(source=source, read=flat, received_at=received_at, said=each, sent_at=sent_at))
+    results = iter(
+        take(source=source, read=flat, received_at=received_at, said=each, sent_at=sent_at, wire=wire, ring=ring)
+    )
     return [_of_item(list(islice(results, size))) for size in sizes]
 
 

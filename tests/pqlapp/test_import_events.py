@@ -13,7 +13,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from pqlapp import bell, parser
-from pqlapp.ingest import door, history, lines
+from pqlapp.ingest import door
+from pqlapp.ingest.history import formats, lines, running
+from pqlapp.ingest.history.lines import Record
+from pqlapp.ingest.history.reading import Reader, newest_day
 from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
@@ -27,10 +30,22 @@ def line(n: int = 1, **more: Any) -> bytes:
     return orjson.dumps(call | {"timestamp": "2026-05-01T12:00:00Z"} | more)
 
 
+SEGMENT = formats.named(name="segment", mapped=None)
+
+
+def tried(text: bytes, reader: Reader | None = None, days: int = 0) -> Fact | Rejected:
+    read = (reader or Reader(SEGMENT, days)).read(record=Record(1, text), received_at=NOW)
+    return read if isinstance(read, Rejected) else read[0]
+
+
 def read(text: bytes, days: int = 0) -> Fact:
-    fact = lines.Reader(days=days).read(text=text, received_at=NOW)
+    fact = tried(text, days=days)
     assert isinstance(fact, Fact), fact
     return fact
+
+
+def records(*texts: bytes) -> list[Record]:
+    return [Record(number, text) for number, text in enumerate(texts, 1)]
 
 
 class TestReader:
@@ -41,15 +56,14 @@ class TestReader:
         texts = [line(messageId=None), line(messageId=None), line(messageId="", event="x"), line(messageId=None)]
 
         def ids() -> list[str]:
-            reader = lines.Reader()
-            return [getattr(reader.read(text=text, received_at=NOW), "message_id", "") for text in texts]
+            reader = Reader(SEGMENT)
+            return [getattr(tried(text, reader), "message_id", "") for text in texts]
 
         assert len(set(ids())) == 4
         assert ids() == ids()
 
     def test_rejects_a_line_with_the_parsers_reason(self):
-        reader = lines.Reader()
-        assert isinstance(reader.read(text=b'{"x":NaN}', received_at=NOW), Rejected)
+        assert isinstance(tried(b'{"x":NaN}'), Rejected)
 
     def test_moves_times_and_dated_values_by_whole_days(self):
         text = orjson.dumps(
@@ -94,18 +108,19 @@ class TestReader:
         assert read(line(timestamp=None), days=100).at == NOW
 
     def test_rejects_a_line_that_would_leave_the_calendar(self):
-        result = lines.Reader(days=1).read(text=line(timestamp="9999-12-31T12:00:00Z"), received_at=NOW)
+        result = tried(line(timestamp="9999-12-31T12:00:00Z"), days=1)
         assert isinstance(result, Rejected)
         assert result.code == "bad_time"
 
 
 class TestNumbered:
     def test_counts_blank_lines_and_takes_a_last_line_without_an_end(self):
-        assert list(lines.numbered(stream=io.BytesIO(b"a\n\n  \r\nb\r\nc"))) == [(1, b"a"), (4, b"b"), (5, b"c")]
+        found = list(lines.numbered(stream=io.BytesIO(b"a\n\n  \r\nb\r\nc")))
+        assert found == [Record(1, b"a"), Record(4, b"b"), Record(5, b"c")]
 
     def test_yields_only_the_beginning_of_a_line_that_is_too_long(self):
         stream = io.BytesIO(b"x" * 5_000_000 + b"\nb\n")
-        (first, long), (second, short) = lines.numbered(stream=stream)
+        (first, long, _), (second, short, _) = lines.numbered(stream=stream)
         assert (first, second, short) == (1, 2, b"b")
         assert len(long) == parser.ITEM_LIMIT + 2
         rejected = parser.parse_item(text=long)
@@ -113,17 +128,18 @@ class TestNumbered:
 
     def test_a_line_at_the_limit_with_its_line_break_is_taken(self):
         fill = parser.ITEM_LIMIT - len(line(properties={"x": ""}))
-        ((_, text),) = lines.numbered(stream=io.BytesIO(line(properties={"x": "a" * fill}) + b"\n"))
-        assert isinstance(lines.Reader().read(text=text, received_at=NOW), Fact)
+        (found,) = lines.numbered(stream=io.BytesIO(line(properties={"x": "a" * fill}) + b"\n"))
+        assert isinstance(tried(found.text), Fact)
 
 
 class TestNewestDay:
     def test_is_the_utc_day_of_the_newest_call_in_any_order(self):
         texts = [line(timestamp="2026-05-01T23:30:00-02:00"), line(timestamp="2026-04-01"), b"nonsense", b"[]"]
-        assert lines.newest_day(texts=texts) == date(2026, 5, 2)
+        assert newest_day(format=SEGMENT, records=records(*texts)) == date(2026, 5, 2)
 
     def test_is_none_without_any_time(self):
-        assert lines.newest_day(texts=[line(timestamp=None), line(timestamp="soon"), b""]) is None
+        texts = records(line(timestamp=None), line(timestamp="soon"), b"")
+        assert newest_day(format=SEGMENT, records=texts) is None
 
 
 @pytest.mark.usefixtures("transactional_db")
@@ -170,7 +186,7 @@ class TestImportEvents:
         assert any("rejected 1: lone_surrogate, first in line 7" in text for text in printed)
 
     def test_goes_on_where_an_interrupted_run_stopped(self, run, monkeypatch):
-        monkeypatch.setattr(history, "BATCH", 10)
+        monkeypatch.setattr(running, "BATCH", 10)
         texts = [line(n, userId=f"user-{n}") for n in range(100)]
         real = facts.record
         calls = []
@@ -236,7 +252,7 @@ class TestImportEvents:
         assert not Source.objects.exists()
 
     def test_a_file_that_breaks_off_is_an_error_and_what_was_read_is_kept(self, run, monkeypatch):
-        monkeypatch.setattr(history, "BATCH", 10)
+        monkeypatch.setattr(running, "BATCH", 10)
         texts = [line(n, properties={"noise": f"{n * 7919 % 1009}" * 9}) for n in range(20_000)]
         with pytest.raises(CommandError, match="cannot read"):
             run(*texts[:3000], pack=lambda data: gzip.compress(data)[:-1000])
