@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-STANDARD = ("latency", "imports", "rescore")
+STANDARD = ("latency", "http", "imports", "rescore")
 ON_REQUEST = ("first_run",)  # installs from the network
 
 

@@ -3,6 +3,7 @@
 Each key is explained in deploy/env.example. A value that cannot be read stops the start.
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+INGEST_AT_ONCE = env.int("INGEST_AT_ONCE", default=4)  # calls taken at once by one web process; see ingest.admission
 CELERY_WORKER_CONCURRENCY = env.int("WORKERS", default=2)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 5000
@@ -233,6 +235,7 @@ _RENDERERS: list[Any] = (
     if sys.stderr.isatty()
     else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 )
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -249,6 +252,7 @@ LOGGING = {
         "django.server": {"handlers": ["stderr"], "propagate": False},
         # A line for each request and each ring would drown everything else; failures still speak.
         "django_structlog": {"level": REQUEST_LOG_LEVEL},
+        "django.request": {"level": "ERROR"},  # a stranger's faults are in the answers; a flood must not fill a disk
         "celery": {"level": REQUEST_LOG_LEVEL},
     },
 }

@@ -20,7 +20,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from pqlapp import bell, parser
-from pqlapp.ingest import samples, visits
+from pqlapp.ingest import admission, samples, visits
 from pqlapp.parser import Refused, Rejected
 from scoring import facts
 from scoring.facts import Envelope, Fact
@@ -29,7 +29,7 @@ from scoring.models import Key, Source
 KEY_LENGTH_LIMIT = 200
 REMEMBER_KEYS_FOR = 5.0  # seconds
 REMEMBERED_KEYS_LIMIT = 1_000
-RETRY_AFTER = "5"  # seconds
+RETRY_AFTER = {429: "2", 503: "5"}  # seconds, by status
 
 # facts speaks to psycopg directly in places, where Django does not translate its errors.
 DATABASE_AWAY = (db.OperationalError, db.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
@@ -73,7 +73,8 @@ def ingest_door(
             if request.method == "OPTIONS":
                 return _for_browsers(HttpResponse(status=204), request, methods, credentials)
             try:
-                response = answer(request, **kwargs)
+                with admission.gate.passed():  # outside the count: to refuse a flood must cost next to nothing
+                    response = answer(request, **kwargs)
             except Refused as refused:
                 response = _refusal(refused, errors or problem, methods)
             except DATABASE_AWAY:
@@ -109,8 +110,8 @@ def _refusal(refused: Refused, errors: Callable[[Refused], HttpResponse], method
         response["WWW-Authenticate"] = 'WriteKey realm="ingest"'
     if refused.status == 405:
         response["Allow"] = ", ".join((*methods, "OPTIONS"))
-    if refused.status in (429, 503):
-        response["Retry-After"] = RETRY_AFTER
+    if refused.status in RETRY_AFTER:
+        response["Retry-After"] = RETRY_AFTER[refused.status]
     return response
 
 
