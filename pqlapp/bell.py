@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connections
 from kombu.exceptions import OperationalError
 
+from pqlapp.ringer import Ringer
 from routing import tasks as routing_tasks
 from scoring import scores
 from scoring import tasks as scoring_tasks
@@ -30,6 +31,7 @@ SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wa
 TURN = 20.0  # seconds of work before a worker lets others have a turn
 TILES_TURN = 0.5  # seconds of each two that a worker may spend on compaction: scores come first
 
+ringer = Ringer(ring=lambda shards: ring(shards=shards))
 _client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.3)
 _quiet_until = 0.0
 
@@ -37,6 +39,11 @@ _quiet_until = 0.0
 def ring(*, shards: Iterable[int]) -> None:
     """Wake a worker for each shard that has no unstarted ring yet. Never raises and never waits long."""
     _ring({str(shard): answer.s(shard) for shard in sorted(shards)})
+
+
+def ring_soon(*, shards: Iterable[int]) -> None:
+    """Have a worker woken for each shard, by a thread: for the doors, whose senders need not wait for it."""
+    ringer.note(shards=shards)
 
 
 def _ring(wanted: Mapping[str, Signature]) -> None:

@@ -38,6 +38,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("routing.leads", "routing.queue", "routing.delivery", "routing.enrichment", "routing.prompts"),
     ("routing.people", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
+    ("pqlapp.ringer",),
     ("pqlapp.bell", "pqlapp.parser"),
     ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.health", "pqlapp.templatetags"),
     ("pqlapp.urls", "pqlapp.management"),

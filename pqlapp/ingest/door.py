@@ -176,7 +176,7 @@ def take(
     answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]
     visits.tell(source=source, envelope=envelope, read=read, answer=answer, said=said, at=received_at)
     if ring and shards:
-        bell.ring(shards=shards)
+        bell.ring_soon(shards=shards)
     return answer
 
 

@@ -1,0 +1,91 @@
+"""Rings go out at once while little comes, together while much comes, and never get lost."""
+
+import sys
+import threading
+
+from pqlapp.ringer import BUSY, PAUSE, Ringer
+from tests.serving import PATIENCE
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def quiet(clock: Clock) -> Ringer:
+    """A ringer whose thread is not started: the test asks what is due."""
+    ringer = Ringer(ring=lambda shards: None, clock=clock)
+    ringer._run = lambda: None  # type: ignore[method-assign]
+    return ringer
+
+
+class TestPace:
+    def test_a_lone_ring_goes_out_at_once_and_once(self) -> None:
+        ringer = quiet(Clock())
+        ringer.note(shards=[1, 2])
+        assert ringer.due() == ({1, 2}, None)
+        assert ringer.due() == (set(), None)
+
+    def test_a_shard_is_rung_for_again_at_once_while_little_comes(self) -> None:
+        ringer, clock = quiet(Clock()), Clock()
+        for _ in range(BUSY - 1):
+            clock.now += 0.001
+            ringer.note(shards=[1])
+            assert ringer.due() == ({1}, None)
+
+    def test_in_a_crowd_each_shard_is_rung_for_once_in_a_while(self) -> None:
+        clock = Clock()
+        ringer = quiet(clock)
+        rung: list[int] = []
+        for _ in range(1000):  # two seconds
+            clock.now += 0.002
+            ringer.note(shards=[1, 2])
+            rung += ringer.due()[0]
+        assert BUSY <= len(rung) <= 2 * (BUSY + 2 / PAUSE)
+
+    def test_what_was_noted_last_is_due_when_the_pause_is_over(self) -> None:
+        clock = Clock()
+        ringer = quiet(clock)
+        for _ in range(BUSY):
+            ringer.note(shards=[1])
+            ringer.due()
+        ringer.note(shards=[1])
+        ready, wait = ringer.due()
+        assert not ready and wait is not None and 0 < wait <= PAUSE
+        clock.now += wait
+        assert ringer.due() == ({1}, None)
+
+
+class TestThread:
+    def test_rings_for_all_that_is_noted_whoever_notes_it(self) -> None:
+        rung: set[int] = set()
+        everything = threading.Event()
+
+        def ring(shards: set[int]) -> None:
+            rung.update(shards)
+            if rung == set(range(200)):
+                everything.set()
+
+        ringer = Ringer(ring=ring)
+        threads = [threading.Thread(target=ringer.note, kwargs={"shards": [n]}) for n in range(200)]
+        for thread in threads:
+            thread.start()
+        assert everything.wait(PATIENCE)
+
+    def test_a_thread_that_ended_is_replaced(self) -> None:
+        rung = threading.Event()
+
+        def ring(shards: set[int]) -> None:
+            rung.set()
+            sys.exit()  # ends the thread, as a fork does
+
+        ringer = Ringer(ring=ring)
+        for _ in range(2):
+            ringer.note(shards=[1])
+            assert rung.wait(PATIENCE)
+            rung.clear()
+            assert ringer._thread is not None
+            ringer._thread.join(PATIENCE)
