@@ -60,6 +60,7 @@ class TestGate:
                 raise ZeroDivisionError
 
 
+@pytest.mark.django_db
 class TestDoor:
     @pytest.mark.parametrize("path", ["/v1/batch", "/api/v1/events"])
     def test_answers_429_and_says_when_to_come_again(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
