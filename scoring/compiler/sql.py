@@ -507,7 +507,7 @@ def _covers(alias: str, day: str) -> str:
 
 # Visitors are nobody to call. A home that everybody has left is no account: whether there was one depends on the
 # order of calls. (An outcome makes an account real, whoever left it.)
-IS_SUBJECT = """(a.kind = 'group' OR a.kind <> 'visitor' AND (
+IS_SUBJECT = """a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
     EXISTS (SELECT FROM scoring_productuser u WHERE u.home_id = a.id AND u.merged_into_id IS NULL)
     OR EXISTS (SELECT FROM scoring_outcome o WHERE o.account_id = a.id)))"""
 
@@ -524,9 +524,9 @@ EXCLUDED_USER = """excluded_user AS (
     JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'domain')"""
 
 EXCLUDED_ACCOUNT = """excluded_account AS (
-    SELECT a.id AS account_id, x.why, x.starts_on, x.ends_on
+    SELECT coalesce(a.merged_into_id, a.id) AS account_id, x.why, x.starts_on, x.ends_on
     FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = x.value WHERE x.kind = 'account'
     UNION
-    SELECT a.id, x.why, x.starts_on, x.ends_on
+    SELECT coalesce(a.merged_into_id, a.id), x.why, x.starts_on, x.ends_on
     FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value) AND a.kind = 'domain'
     WHERE x.kind = 'domain')"""

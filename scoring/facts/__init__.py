@@ -1,5 +1,6 @@
 """Facts: what senders, people and other systems say happened. Whatever is known comes in by these verbs."""
 
+from scoring.facts.accounts import CannotMerge, MergePreview, merge_accounts, preview_merge, separate_account
 from scoring.facts.arrivals import (
     LOOKS,
     Count,
@@ -23,9 +24,11 @@ from scoring.facts.senders import create_key, create_source, fix_rebase, key_for
 
 __all__ = [
     "LOOKS",
+    "CannotMerge",
     "Count",
     "Envelope",
     "Fact",
+    "MergePreview",
     "NamesNobody",
     "Reason",
     "Recorded",
@@ -43,11 +46,14 @@ __all__ = [
     "is_watched",
     "key_for",
     "lift_exclusion",
+    "merge_accounts",
     "note",
     "prepare_partitions",
+    "preview_merge",
     "record",
     "record_outcome",
     "revoke_key",
+    "separate_account",
     "show",
     "thin_arrivals",
     "turned_away",

@@ -1,9 +1,12 @@
 """What people and other systems tell of accounts: outcomes, and who must not count."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any, NamedTuple
 
+import psycopg
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Case, IntegerField, Value, When
@@ -11,6 +14,10 @@ from django.db.models import Case, IntegerField, Value, When
 from scoring import handoffs
 from scoring.models import Account, Exclusion, Lane, Outcome, Source
 from scoring.models.raw import cursor
+
+Cursor = psycopg.Cursor[Any]
+
+LARGEST_AMOUNT = 10**14
 
 
 def record_outcome(
@@ -25,14 +32,16 @@ def record_outcome(
 ) -> tuple[Outcome, bool]:
     """Record a conversion once, touch its account, and return it with whether it was new.
 
-    The same message id is the same outcome, whatever else is said. `amount` has two decimals. May be part of the
-    caller's transaction.
+    The same message id is the same outcome, whatever else is said. `amount` has two decimals. An account that was
+    merged into another counts for that one. May be part of the caller's transaction.
     """
     with transaction.atomic():
+        into = _held(account)
         outcome, is_new = Outcome.objects.get_or_create(
             message_id=message_id,
             defaults={
-                "account": account,
+                "account_id": into or account.pk,
+                "named": account if into else None,
                 "kind": kind,
                 "at": at,
                 "received_at": received_at,
@@ -41,8 +50,92 @@ def record_outcome(
             },
         )
         if is_new:
-            handoffs.touch(accounts=[account.pk], cause="outcome", lane=Lane.LIVE, at=received_at)
+            handoffs.touch(accounts=[outcome.account_id], cause="outcome", lane=Lane.LIVE, at=received_at)
     return outcome, is_new
+
+
+def _held(account: Account) -> int | None:
+    """Return into which account it was merged, if it was, and let nobody change that until the transaction's end."""
+    with cursor() as c:
+        row = c.execute(_HELD, {"account": account.pk}).fetchone()
+    return row[0] if row else None
+
+
+_HELD = "SELECT merged_into_id FROM scoring_account WHERE id = %(account)s::bigint FOR KEY SHARE"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What it means for an account that an event happened."""
+
+    kind: str  # of outcome
+    amount: str | None = None  # the property that holds it
+
+    def amount_of(self, properties: Mapping[str, Any]) -> Decimal | None:
+        """Return the amount with two decimals; None if the event tells none that is a number of at most 14 digits."""
+        value = properties.get(self.amount) if self.amount else None
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return None
+        try:
+            amount = Decimal(str(value)).quantize(Decimal("0.01"))
+        except ArithmeticError:
+            return None
+        return amount if amount.is_finite() and abs(amount) < LARGEST_AMOUNT else None
+
+
+def conversions(source: Source) -> dict[str, Conversion]:
+    """Return what the source's events mean, by the name of the event."""
+    return {
+        entry["event"]: Conversion(entry["kind"], entry.get("amount") or None) for entry in source.conversion_events
+    }
+
+
+class Converted(NamedTuple):
+    """An event that is a conversion, as a row of outcomes."""
+
+    message_id: str
+    account_id: int
+    named_id: int | None
+    identity_id: int | None  # only where no account was named
+    kind: str
+    at: datetime
+    amount: Decimal | None
+
+
+def store_conversions(c: Cursor, rows: Iterable[Converted], *, source: Source, received_at: datetime) -> None:
+    """Store the outcomes of new events, in the transaction that stores the events."""
+    ordered = sorted(rows, key=lambda row: row.message_id)
+    if ordered:
+        columns = dict(zip(Converted._fields, map(list, zip(*ordered, strict=True)), strict=True))
+        c.execute(_CONVERTED, {**columns, "source": source.pk, "received_at": received_at})
+
+
+_CONVERTED = """
+INSERT INTO scoring_outcome (message_id, account_id, named_id, identity_id, kind, at, amount, source_id, received_at)
+SELECT message_id, account_id, named_id, identity_id, kind, at, amount, %(source)s::bigint, %(received_at)s::timestamptz
+FROM unnest(%(message_id)b::text[], %(account_id)s::bigint[], %(named_id)s::bigint[], %(identity_id)s::bigint[],
+            %(kind)b::text[], %(at)b::timestamptz[], %(amount)s::numeric[])
+AS n(message_id, account_id, named_id, identity_id, kind, at, amount)
+ORDER BY message_id ON CONFLICT (message_id) DO NOTHING
+"""
+
+
+def follow(c: Cursor, users: Iterable[int]) -> set[int]:
+    """Move the outcomes that count for the homes of these users there where they are now; return all accounts."""
+    return {account for (account,) in c.execute(_FOLLOW, {"users": sorted(set(users))})}
+
+
+_FOLLOW = """
+WITH astray AS (
+    SELECT o.id, o.account_id AS was, u.home_id AS now
+    FROM scoring_productuser u JOIN scoring_identity i ON i.user_id = u.id
+    JOIN scoring_outcome o ON o.identity_id = i.id
+    WHERE u.id = ANY (%(users)s::bigint[]) AND o.account_id <> u.home_id
+), moved AS (
+    UPDATE scoring_outcome o SET account_id = a.now FROM astray a WHERE o.id = a.id
+)
+SELECT was FROM astray UNION SELECT now FROM astray
+"""
 
 
 def exclude(

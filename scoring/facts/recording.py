@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
-from scoring.facts import arrivals, partitions
+from scoring.facts import arrivals, outcomes, partitions
 from scoring.facts.arrivals import Envelope
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
@@ -231,6 +231,7 @@ def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
         tiles.hold_fold_lock(c)
         linked = identity.link(c, news, at=received_at)
         accounts = tiles.follow(c, linked.changes) | linked.homes
+        accounts |= outcomes.follow(c, linked.users)
         if linked.split:
             tiles.refold_later(identities=linked.split, why="ids that too many people share", at=received_at)
         return handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=received_at)
@@ -274,11 +275,13 @@ def _store(
     if not new:
         count(c, ())
         return []
-    rows = [_event(item, directory, people) for item in new]
+    merged = identity.merged(c, directory.groups.values())
+    rows = [_event(item, directory, people, merged) for item in new]
     common = {"source": source.pk, "received_at": received_at}
     events = _relation(c, rows)
     c.execute(_events_sql(events.sql), {**events.params, **common})
     _store_traits(c, list(_traits(new, rows)), common)
+    outcomes.store_conversions(c, _converted(source, new, rows), source=source, received_at=received_at)
     tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
     used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
     told = {row.account_id for row in rows} - used
@@ -312,7 +315,7 @@ class _Row(NamedTuple):
 Counter = Callable[[Cursor, Sequence[_Row]], None]  # of what became of the batch, in the transaction that stores it
 
 
-def _event(item: _Item, directory: Directory, people: Mapping[str, Resident]) -> _Row:
+def _event(item: _Item, directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]) -> _Row:
     fact, call = item.fact, item.call
     identity_id, user, home = people[call.ids[0]] if call.ids else (None, None, 0)
     named = directory.groups[call.group] if call.group else None
@@ -324,7 +327,7 @@ def _event(item: _Item, directory: Directory, people: Mapping[str, Resident]) ->
         identity_id,
         named,
         user,
-        named or home,
+        merged.get(named, named) if named else home,
         named is None,
     )
 
@@ -373,8 +376,25 @@ FROM ({events}) AS fresh ORDER BY at, message_id COLLATE "C"
 """  # noqa: S608
 
 
+def _converted(source: Source, new: Sequence[_Item], rows: Sequence[_Row]) -> Iterator[outcomes.Converted]:
+    """Yield the outcomes of those events that the source calls conversions."""
+    means = outcomes.conversions(source)
+    for item, row in zip(new, rows, strict=True) if means else ():
+        if meant := means.get(row.name):
+            yield outcomes.Converted(
+                message_id=f"event:{source.pk}:{item.digest.hex()}",
+                account_id=row.account_id,
+                named_id=row.named_id if row.named_id != row.account_id else None,
+                identity_id=row.identity_id if row.inherited else None,
+                kind=meant.kind,
+                at=row.at,
+                amount=meant.amount_of(item.fact.properties),
+            )
+
+
 class _Trait(NamedTuple):
     account_id: int | None
+    named_id: int | None  # the account that the call names, where that was merged into the other
     identity_id: int | None
     key: str
     value: str | None  # JSON; None: taken back
@@ -385,18 +405,23 @@ class _Trait(NamedTuple):
     message_id: str
 
 
+_Whose = tuple[int | None, int | None, int | None]  # account, the one named where it is another, identity
+
+
 def _traits(new: Iterable[_Item], rows: Iterable[_Row]) -> Iterator[_Trait]:
     for item, row in zip(new, rows, strict=True):
         fact = item.fact
-        for account, person, precedence, traits in (
-            (None, row.identity_id, Precedence.EVENT, fact.user_traits if row.identity_id else {}),
-            (None, row.identity_id, Precedence.ONCE, fact.user_traits_once if row.identity_id else {}),
-            (row.named_id, None, Precedence.EVENT, fact.account_traits if row.named_id else {}),
-            (row.named_id, None, Precedence.ONCE, fact.account_traits_once if row.named_id else {}),
+        person: _Whose = (None, None, row.identity_id)
+        account: _Whose = (row.account_id, row.named_id if row.named_id != row.account_id else None, None)
+        for whose, precedence, traits in (
+            (person, Precedence.EVENT, fact.user_traits if row.identity_id else {}),
+            (person, Precedence.ONCE, fact.user_traits_once if row.identity_id else {}),
+            (account, Precedence.EVENT, fact.account_traits if row.named_id else {}),
+            (account, Precedence.ONCE, fact.account_traits_once if row.named_id else {}),
         ):
             for key, value in traits.items():
                 text, number, day = None if value is None else _json(value), _number(value), day_of(value)
-                yield _Trait(account, person, key, text, number, day, precedence, fact.at, fact.message_id)
+                yield _Trait(*whose, key, text, number, day, precedence, fact.at, fact.message_id)
 
 
 def _number(value: object) -> Decimal | None:
@@ -431,11 +456,11 @@ def _store_traits(c: Cursor, traits: list[_Trait], common: Mapping[str, Any]) ->
 
 _NEW_TRAITS = """
 INSERT INTO scoring_traitchange
-    (account_id, identity_id, key, value, number, day, at, message_id, precedence, received_at, source_id)
-SELECT account_id, identity_id, key, value::jsonb, number, day, at, message_id, precedence,
+    (account_id, named_id, identity_id, key, value, number, day, at, message_id, precedence, received_at, source_id)
+SELECT account_id, named_id, identity_id, key, value::jsonb, number, day, at, message_id, precedence,
        %(received_at)s::timestamptz, %(source)s::bigint
-FROM unnest(%(account_id)s::bigint[], %(identity_id)s::bigint[], %(key)b::text[], %(value)s::text[],
-            %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[],
+FROM unnest(%(account_id)s::bigint[], %(named_id)s::bigint[], %(identity_id)s::bigint[], %(key)b::text[],
+            %(value)s::text[], %(number)s::numeric[], %(day)s::date[], %(at)b::timestamptz[], %(message_id)b::text[],
             %(precedence)s::smallint[])
-AS n(account_id, identity_id, key, value, number, day, at, message_id, precedence)
+AS n(account_id, named_id, identity_id, key, value, number, day, at, message_id, precedence)
 """

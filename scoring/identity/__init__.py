@@ -6,8 +6,8 @@ known already needs no second look: `is_news` tells cheaply whether there is any
 
 from scoring.identity.calls import Call, Turn, is_broken, plausible_email
 from scoring.identity.directory import Directory, Known, Moved, Resident, groups, is_news, look_up, residents
-from scoring.identity.homes import FREE_MAIL
-from scoring.identity.linking import Change, Linked, link
+from scoring.identity.homes import FREE_MAIL, merged
+from scoring.identity.linking import Change, Linked, link, settle
 
 __all__ = [
     "FREE_MAIL",
@@ -24,6 +24,8 @@ __all__ = [
     "is_news",
     "link",
     "look_up",
+    "merged",
     "plausible_email",
     "residents",
+    "settle",
 ]

@@ -64,7 +64,21 @@ def homes_of(c: Cursor, users: set[int], at: datetime) -> dict[int, Home]:
         if user in domains:
             names[user] = ("domain", domains[user])
     accounts = add_accounts(c, {name for user, name in names.items() if user not in groups}, at)
-    return {user: Home(groups.get(user) or accounts[names[user]], is_known[user]) for user in users}
+    said = {user: groups.get(user) or accounts[names[user]] for user in users}
+    now = merged(c, said.values())
+    return {user: Home(now.get(account, account), is_known[user]) for user, account in said.items()}
+
+
+def merged(c: Cursor, accounts: Iterable[int]) -> dict[int, int]:
+    """Return into which account those of the accounts were merged that were merged at all."""
+    wanted = sorted(set(accounts))
+    return dict(c.execute(_MERGED, {"accounts": wanted}).fetchall()) if wanted else {}
+
+
+_MERGED = """
+SELECT id, merged_into_id FROM scoring_account
+WHERE id = ANY (%(accounts)s::bigint[]) AND merged_into_id IS NOT NULL
+"""
 
 
 _FIRST_GROUP = """

@@ -37,6 +37,7 @@ class Linked:
     changes: list[Change] = field(default_factory=list)
     split: list[int] = field(default_factory=list)  # identities whose users fell apart: fold their events anew
     homes: set[int] = field(default_factory=set)  # accounts of the users that came of it
+    users: list[int] = field(default_factory=list)  # all users whose home may be another now
 
 
 def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> Linked:
@@ -74,7 +75,23 @@ def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> Linked:
         Change(was=user, now=now[user], old_home=old_home, new_home=homes[now[user]].account)
         for user, old_home in users.items()
     ]
-    return Linked(changes, split.identities, {homes[user].account for user in split.users})
+    return Linked(changes, split.identities, {homes[user].account for user in split.users}, sorted(homes))
+
+
+def settle(c: Cursor, users: Iterable[int], *, at: datetime) -> list[Change]:
+    """Give the users, none of them merged away, the homes that the links and merges of accounts say; return what moved.
+
+    Nobody else may move users or store their events meanwhile.
+    """
+    before = dict(c.execute(_HOMES_NOW, {"users": sorted(set(users))}).fetchall())
+    homes = homes_of(c, set(before), at)
+    _write_users(c, {user: user for user in before}, homes, existing=before, at=at)
+    return [Change(user, user, home, homes[user].account) for user, home in before.items()]
+
+
+_HOMES_NOW = """
+SELECT id, home_id FROM scoring_productuser WHERE id = ANY (%(users)s::bigint[]) AND merged_into_id IS NULL ORDER BY id
+"""
 
 
 def _refused(c: Cursor, calls: Iterable[Call]) -> set[str]:

@@ -28,6 +28,8 @@ class Source(models.Model):
     keep_events_days = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(KEPT_AT_LEAST)])
     # The first day (UTC) whose events are all still here; null: none was ever dropped.
     events_from = models.DateField(null=True, blank=True, editable=False)
+    # Events that are conversions: [{"event": its name, "kind": of outcome, "amount": property that holds it, or none}].
+    conversion_events = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -84,9 +86,16 @@ class Account(models.Model):
     kind = models.CharField(max_length=8, choices=Kind.choices)
     external_id = models.CharField(max_length=512)
     created_at = models.DateTimeField()
+    # It turned out to be one with that account, which counts and is judged in its place; never a chain.
+    merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged")
+    merged_at = models.DateTimeField(null=True, blank=True)
+    merged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     class Meta:
         constraints = [
+            models.CheckConstraint(condition=~Q(merged_into=F("id")), name="account_is_not_merged_into_itself"),
             # The second index also serves look-ups by external id alone.
             models.UniqueConstraint(fields=["external_id", "kind"], name="account_is_named_once"),
         ]
@@ -253,6 +262,8 @@ class TraitChange(models.Model):
     """A dated statement that a trait of an account, or of an identity's user, has a value."""
 
     account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="trait_changes")
+    # Whom the sender named, where that account was merged into `account`.
+    named = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="+")
     identity = models.ForeignKey(Identity, null=True, on_delete=models.CASCADE, related_name="trait_changes")
     key = models.CharField(max_length=256)
     value = models.JSONField(null=True)  # null: the sender took the value back, so the trait is unknown
@@ -285,6 +296,10 @@ class Outcome(models.Model):
     """A conversion: paid, upgraded or won. Facts, wherever they come from."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="outcomes")
+    # Whom the sender named, where that account was merged into `account`.
+    named = models.ForeignKey(Account, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    # Whose home `account` is, where nobody named one: the outcome moves with it.
+    identity = models.ForeignKey(Identity, null=True, blank=True, on_delete=models.CASCADE, related_name="outcomes")
     kind = models.CharField(max_length=64)
     at = models.DateTimeField()
     received_at = models.DateTimeField()

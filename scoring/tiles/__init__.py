@@ -2,8 +2,8 @@
 
 from scoring.tiles.compaction import STRETCH, Compacted, compact
 from scoring.tiles.folding import active, append
-from scoring.tiles.following import follow
-from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate
+from scoring.tiles.following import follow, follow_account
+from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate, stop_senders
 from scoring.tiles.refolding import REFOLD, refold_later, run_refold
 from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, register, retire
 from scoring.tiles.verification import Difference, Stretch, verified_from, verify, words
@@ -24,12 +24,14 @@ __all__ = [
     "backfill_chunk",
     "compact",
     "follow",
+    "follow_account",
     "hold_fold_lock",
     "hold_gate",
     "refold_later",
     "register",
     "retire",
     "run_refold",
+    "stop_senders",
     "verified_from",
     "verify",
     "words",

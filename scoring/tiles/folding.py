@@ -46,9 +46,10 @@ SELECT * FROM ({fold}) AS folded ORDER BY signal_id, account_id, day, user_id"""
 
 # Stored events, as compiler.fold wants them: with the user and the account that they count for today.
 RESOLVED = """
-SELECT e.message_id, e.at, e.name, e.properties, coalesce(e.account_id, u.home_id) AS account_id, u.id AS user_id,
-       e.account_id IS NULL AS inherited
+SELECT e.message_id, e.at, e.name, e.properties, coalesce(a.merged_into_id, e.account_id, u.home_id) AS account_id,
+       u.id AS user_id, e.account_id IS NULL AS inherited
 FROM scoring_event e
+LEFT JOIN scoring_account a ON a.id = e.account_id AND a.merged_into_id IS NOT NULL
 LEFT JOIN scoring_identity i ON i.id = e.identity_id
 LEFT JOIN scoring_productuser u ON u.id = i.user_id
 """

@@ -1,4 +1,4 @@
-"""Let tiles follow people: merged users, and users with another home."""
+"""Let tiles follow people: merged users, users with another home; and accounts that turn out to be one."""
 
 from collections.abc import Sequence
 
@@ -36,3 +36,17 @@ SELECT signal_id, CASE WHEN inherited THEN home ELSE account_id END, now, inheri
 FROM gone ORDER BY 1, 2, day, 3
 """  # noqa: S608
 _ACCOUNTS_OF = "SELECT DISTINCT account_id FROM scoring_tile WHERE user_id = ANY (%(users)s::bigint[])"
+
+
+def follow_account(c: Cursor, *, was: int, now: int) -> None:
+    """Move the tiles of events that named the account to the other one. Nobody folds or stores events meanwhile."""
+    c.execute(_MOVE_NAMED, {"was": was, "now": now})
+
+
+_MOVE_NAMED = f"""
+WITH gone AS (
+    DELETE FROM scoring_tile WHERE account_id = %(was)s::bigint AND NOT inherited RETURNING *
+)
+INSERT INTO scoring_tile ({TILE_COLUMNS})
+SELECT signal_id, %(now)s::bigint, user_id, inherited, day, {_VALUES} FROM gone ORDER BY 1, 2, day, 3
+"""  # noqa: S608

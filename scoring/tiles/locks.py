@@ -33,3 +33,9 @@ def hold_fold_lock(c: Cursor) -> None:
 def take_fold_lock(c: Cursor) -> None:
     """Take the fold lock alone: nobody moves users, and nobody else folds stored events."""
     c.execute(f"SELECT pg_advisory_xact_lock({LOCKS}, {FOLD})")
+
+
+def stop_senders(c: Cursor) -> None:
+    """Take both: nobody moves users, and nobody folds or stores events."""
+    take_fold_lock(c)
+    take_gate(c)

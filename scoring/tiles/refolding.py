@@ -1,11 +1,11 @@
-"""Fold stored events anew for whom they count differently now: the people whom a shared id had glued together.
+"""Fold stored events anew where they count differently now: people whom a shared id glued together, parted accounts.
 
 The events are read in steps that need no lock, each committed with the job's cursor, into partials by identity and by
 the account that the calls name: users and homes may change meanwhile. The last step stops senders for a moment, reads
 the few events that came since, and puts the partials in the place of the tiles. Killed anywhere, it goes on there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ from scoring.jobs import Progress
 from scoring.models import Job, Lane, Signal
 from scoring.models.raw import cursor
 from scoring.tiles.folding import active
-from scoring.tiles.locks import Cursor, take_fold_lock, take_gate
+from scoring.tiles.locks import Cursor, stop_senders
 from scoring.tiles.signals import backfill, newest_event
 
 REFOLD = "refold"
@@ -28,22 +28,27 @@ CHUNK = 100_000  # event ids read in one step; the last step, which senders wait
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Whose events are folded, and how far: the job's cursor."""
+    """Whose events are folded, and how far: the job's cursor. Either of identities, or such as name accounts."""
 
     identities: list[int]
+    accounts: list[int]
     signals: dict[str, str]  # id: when it was activated, so that one which was activated anew is left alone
     upto: int  # events up to this id are read
     barrier: int  # every event of these identities up to this id is committed
 
 
-def refold_later(*, identities: list[int], why: str, at: datetime) -> Job:
-    """Return a job that will fold the events of these identities' users anew; in the caller's transaction."""
-    return jobs.create(kind=REFOLD, arguments={"identities": identities, "label": why}, by=None, at=at)
+def refold_later(*, identities: Sequence[int] = (), accounts: Sequence[int] = (), why: str, at: datetime) -> Job:
+    """Return a job that will fold anew the events of these identities' users, or those that name one of the accounts.
+
+    In the caller's transaction. `why` is what the job's page says.
+    """
+    arguments = {"identities": list(identities), "accounts": list(accounts), "label": why}
+    return jobs.create(kind=REFOLD, arguments=arguments, by=None, at=at)
 
 
 def run_refold(*, job: Job, clock: Callable[[], datetime]) -> None:
     """Carry a claimed job on from where it stands to its end. Raises jobs.LeaseLost if somebody else took it over."""
-    work = _Work(**job.cursor) if job.cursor else _begin(job, job.arguments["identities"], clock())
+    work = _Work(**job.cursor) if job.cursor else _begin(job, clock())
     while True:
         while work.upto < work.barrier:
             work = _read_on(job, work, clock())
@@ -54,33 +59,31 @@ def run_refold(*, job: Job, clock: Callable[[], datetime]) -> None:
         work = more
 
 
-def _begin(job: Job, identities: list[int], at: datetime) -> _Work:
+def _begin(job: Job, at: datetime) -> _Work:
     with transaction.atomic(durable=True), cursor() as c:
-        _stop_senders(c)
-        return _start(c, job, identities, at)
+        stop_senders(c)
+        return _start(c, job, job.arguments["identities"], job.arguments["accounts"], at)
 
 
-def _stop_senders(c: Cursor) -> None:
-    """Nobody moves users, nobody stores events, until the end of the transaction."""
-    take_fold_lock(c)
-    take_gate(c)
-
-
-def _start(c: Cursor, job: Job, identities: list[int], at: datetime) -> _Work:
-    """Begin, or begin again, with these identities."""
+def _start(c: Cursor, job: Job, identities: list[int], accounts: list[int], at: datetime) -> _Work:
+    """Begin, or begin again, with these."""
     c.execute(_FORGET, {"job": job.pk})
     signals = {str(signal): activated_at.isoformat() for signal, activated_at in c.execute(_ACTIVE)}
-    return _report(job, _Work(sorted(identities), signals, upto=0, barrier=newest_event(c)), at)
+    return _report(job, _Work(identities, accounts, signals, upto=0, barrier=newest_event(c)), at)
 
 
 def _report(job: Job, work: _Work, at: datetime) -> _Work:
-    step = f"reading the events of {len(work.identities):,} ids"
+    step = f"reading the events of {len(work.identities) + len(work.accounts):,} ids"
     jobs.report(job=job, progress=Progress(step, work.upto, work.barrier, asdict(work)), at=at)
     return work
 
 
 _FORGET = "DELETE FROM scoring_refolded WHERE job_id = %(job)s::bigint"
 _ACTIVE = "SELECT id, activated_at FROM scoring_signal WHERE retired_at IS NULL ORDER BY id"
+
+
+def _which(job: Job, work: _Work) -> dict[str, Any]:
+    return {"job": job.pk, "identities": work.identities, "accounts": work.accounts, "signals": _still_active(work)}
 
 
 def _read_on(job: Job, work: _Work, at: datetime) -> _Work:
@@ -93,8 +96,7 @@ def _read_on(job: Job, work: _Work, at: datetime) -> _Work:
 
 def _read(c: Cursor, job: Job, work: _Work, upto: int) -> None:
     fold = fold_sql({signal: read for signal, read in active(c).items() if str(signal) in work.signals})
-    params = {"job": job.pk, "identities": work.identities, "after": work.upto, "upto": upto}
-    c.execute(_read_sql(fold.sql), {**params, **fold.params})
+    c.execute(_read_sql(fold.sql), {**_which(job, work), "after": work.upto, "upto": upto, **fold.params})
 
 
 _VALUES = "count, first_at, last_at, value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
@@ -109,7 +111,8 @@ WITH fresh AS (
     SELECT message_id, at, name, properties, coalesce(account_id, 0) AS account_id, identity_id AS user_id,
            account_id IS NULL AS inherited
     FROM scoring_event
-    WHERE id > %(after)s::bigint AND id <= %(upto)s::bigint AND identity_id = ANY (%(identities)s::bigint[]))
+    WHERE id > %(after)s::bigint AND id <= %(upto)s::bigint
+    AND (identity_id = ANY (%(identities)s::bigint[]) OR account_id = ANY (%(accounts)s::bigint[])))
 SELECT %(job)s::bigint, signal_id, user_id, nullif(account_id, 0), day, {_VALUES} FROM ({fold}) AS folded"""  # noqa: S608
 
 
@@ -130,43 +133,57 @@ def _still_active(work: _Work) -> list[int]:
 def _put_in_place(job: Job, work: _Work, at: datetime) -> _Work | None:
     """Let the partials take the place of the tiles, and end the job; or return what must be read before."""
     with transaction.atomic(durable=True), cursor() as c:
-        _stop_senders(c)
-        everybody = {identity for (identity,) in c.execute(_OF_THEIR_USERS, {"identities": work.identities})}
-        if not everybody.issubset(work.identities):  # somebody joined them: their tiles are mixed by now
-            return _start(c, job, sorted(everybody), at)
+        stop_senders(c)
+        which = _which(job, work)
+        identities = [identity for (identity,) in c.execute(_OF_THEIR_USERS, which)]
+        accounts = [account for (account,) in c.execute(_OF_THEIR_ACCOUNTS, which)]
+        if not (set(identities) <= set(work.identities) and set(accounts) <= set(work.accounts)):
+            return _start(c, job, identities, accounts, at)  # somebody joined them: their tiles are mixed by now
         newest = newest_event(c)
         if newest - work.upto > CHUNK or _halfway(work):
             return _report(job, replace(work, barrier=newest), at)
         _read(c, job, work, newest)
-        accounts = _exchange(c, job, work)
-        handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=at)
-        jobs.finish(job=job, result={"identities": len(work.identities), "accounts": len(accounts)}, at=at)
+        touched = _exchange(c, which)
+        handoffs.touch(accounts=touched, cause="identity", lane=Lane.LIVE, at=at)
+        jobs.finish(job=job, result={"ids": len(identities) + len(accounts), "accounts": len(touched)}, at=at)
         return None
 
 
 _OF_THEIR_USERS = """
 SELECT id FROM scoring_identity
 WHERE user_id IN (SELECT user_id FROM scoring_identity WHERE id = ANY (%(identities)s::bigint[]))
+ORDER BY id
+"""
+_OF_THEIR_ACCOUNTS = """
+SELECT id FROM scoring_account WHERE coalesce(merged_into_id, id) IN (
+    SELECT coalesce(merged_into_id, id) FROM scoring_account WHERE id = ANY (%(accounts)s::bigint[]))
+ORDER BY id
 """
 
 
-def _exchange(c: Cursor, job: Job, work: _Work) -> set[int]:
-    """Delete the users' tiles, insert what was read, and return the accounts of both."""
-    which: Mapping[str, Any] = {"job": job.pk, "identities": work.identities, "signals": _still_active(work)}
-    accounts = {account for statement in (_DELETE, _INSERT) for (account,) in c.execute(statement, which)}
+def _exchange(c: Cursor, which: Mapping[str, Any]) -> set[int]:
+    """Delete the tiles, insert what was read, and return the accounts of both."""
+    statements = (_DELETE_OF_USERS, _DELETE_OF_ACCOUNTS, _INSERT)
+    accounts = {account for statement in statements for (account,) in c.execute(statement, which)}
     c.execute(_FORGET, which)
     return accounts
 
 
-_DELETE = """
+_DELETE_OF_USERS = """
 DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[])
 AND user_id IN (SELECT user_id FROM scoring_identity WHERE id = ANY (%(identities)s::bigint[]))
 RETURNING account_id
 """
+_DELETE_OF_ACCOUNTS = """
+DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[])
+AND account_id = ANY (%(accounts)s::bigint[]) AND NOT inherited
+RETURNING account_id
+"""
 _INSERT = f"""
 INSERT INTO scoring_tile ({TILE_COLUMNS})
-SELECT r.signal_id, coalesce(r.account_id, u.home_id), u.id, r.account_id IS NULL, r.day, {_VALUES}
-FROM scoring_refolded r JOIN scoring_identity i ON i.id = r.identity_id JOIN scoring_productuser u ON u.id = i.user_id
+SELECT r.signal_id, coalesce(a.merged_into_id, a.id, u.home_id), u.id, a.id IS NULL, r.day, {_VALUES}
+FROM scoring_refolded r LEFT JOIN scoring_account a ON a.id = r.account_id
+LEFT JOIN scoring_identity i ON i.id = r.identity_id LEFT JOIN scoring_productuser u ON u.id = i.user_id
 WHERE r.job_id = %(job)s::bigint AND r.signal_id = ANY (%(signals)s::bigint[])
 ORDER BY 1, 2, r.day, 3
 RETURNING account_id

@@ -1,6 +1,6 @@
 WITH pairs AS (SELECT a.id AS account_id, %(as_of)s::date AS as_of
 FROM scoring_account a
-WHERE (a.kind = 'group' OR a.kind <> 'visitor' AND (
+WHERE a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
     EXISTS (SELECT
 FROM scoring_productuser u
 WHERE u.home_id = a.id AND u.merged_into_id IS NULL)
@@ -25,12 +25,13 @@ FROM scoring_exclusion x JOIN scoring_emaillink e ON e.domain = lower(x.value)
     JOIN scoring_identity i ON i.id = e.identity_id
 WHERE x.kind = 'domain'),
 excluded_account AS (
-    SELECT a.id AS account_id, x.why, x.starts_on, x.ends_on
+    SELECT coalesce(a.merged_into_id, a.id) AS account_id, x.why, x.starts_on, x.ends_on
    
 FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = x.value
 WHERE x.kind = 'account'
     UNION
-    SELECT a.id, x.why, x.starts_on, x.ends_on
+    SELECT coalesce(a.merged_into_id, a.id),
+x.why, x.starts_on, x.ends_on
    
 FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value) AND a.kind = 'domain'
    

@@ -1,0 +1,156 @@
+"""Accounts that turn out to be one: what named the one counts for the other, whenever it came; and back again."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from scoring import facts, tasks, tiles
+from scoring.models import Crossed, Exclusion, Job, Outcome
+from tests.scoring.oracle import Key
+from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
+from tests.scoring.world import (
+    NOW,
+    TODAY,
+    account,
+    ago,
+    call,
+    counts,
+    forget_touches,
+    home,
+    identify,
+    join,
+    send,
+    touched,
+)
+
+pytestmark = pytest.mark.django_db
+
+LATER = NOW + timedelta(hours=1)
+
+
+def merge(other: str, into: str, kind: str = "group") -> None:
+    facts.merge_accounts(other=account(other, kind), into=account(into), by=None, at=LATER)
+
+
+def work_off() -> None:
+    for job in tasks.waiting_jobs():
+        assert tasks.carry_on(job=job).state == Job.State.DONE, Job.objects.get(pk=job.pk).error
+
+
+def before() -> None:
+    send(join("ann", "acme", at=ago(3)), call(by="ann"), call(by="ann", into="acme"), call(into="acme"))
+    send(join("ben", "globex", at=ago(3)), call(by="ben"), call("$group", into="acme", account_traits={"plan": "pro"}))
+
+
+def after() -> None:
+    send(join("cleo", "acme", at=ago(3)), call(by="cleo"), call(by="ben", into="acme"))
+    send(call("$group", into="acme", account_traits={"size": 9}))
+
+
+def world() -> dict[str, Any]:
+    rescore_all(as_of=TODAY, at=LATER)
+    people = {who: home(who) for who in ("ann", "ben", "cleo")}
+    traits = {t.key: t.value for t in account("globex").trait_changes.all()}
+    return {"counts": counts(), "homes": people, "scores": stored(), "traits": traits}
+
+
+class TestMerge:
+    def test_counts_all_of_the_one_for_the_other(self) -> None:
+        before()
+        merge("acme", "globex")
+        assert counts() == {"globex": 4}
+        assert home("ann") == Key("group", "globex")
+        assert tiles.verify() is None
+
+    def test_counts_what_comes_later_too(self) -> None:
+        before()
+        merge("acme", "globex")
+        forget_touches()
+        after()
+        assert counts() == {"globex": 6}
+        assert home("cleo") == Key("group", "globex")
+        assert set(touched()) == {"globex"}
+        assert tiles.verify() is None
+
+    def test_makes_no_difference_whether_events_come_before_or_after(self, transactional_db: None) -> None:
+        publish(INVITES)
+        before()
+        merge("acme", "globex")
+        after()
+        first = world()
+        assert first["traits"] == {"plan": "pro", "size": 9}
+        facts.separate_account(account=account("acme"), by=None, at=LATER)
+        work_off()
+        merge("acme", "globex")
+        assert world() == first
+
+    def test_judges_the_one_that_stays_alone(self) -> None:
+        publish(INVITES)
+        before()
+        rescore_all(as_of=TODAY, at=NOW)
+        assert {key.external_id for key in stored()} == {"acme", "globex"}
+        merge("acme", "globex")
+        rescore_all(as_of=TODAY, at=LATER)
+        assert {key.external_id for key in stored()} == {"globex"}
+        assert Crossed.objects.filter(account=account("acme"), cause="identity").exists()
+
+    def test_takes_outcomes_and_exclusions_along(self) -> None:
+        before()
+        bought: dict[str, Any] = {"kind": "won", "at": NOW, "received_at": NOW}
+        facts.record_outcome(account=account("acme"), message_id="1", **bought)
+        merge("acme", "globex")
+        facts.record_outcome(account=account("acme"), message_id="2", **bought)
+        assert set(Outcome.objects.values_list("account__external_id", "named__external_id")) == {("globex", "acme")}
+        publish(INVITES)
+        facts.exclude(kind=Exclusion.Kind.ACCOUNT, value="acme", why="test", by=None, at=NOW)
+        rescore_all(as_of=TODAY, at=LATER)
+        assert stored()[Key("group", "globex")].status == "excluded"
+
+    def test_takes_the_domain_of_a_company_along(self) -> None:
+        send(identify("ann", email="ann@acme.example"), call(by="ann"), join("ben", "acme"), call(by="ben"))
+        merge("acme.example", "acme", kind="domain")
+        send(identify("cleo", email="cleo@acme.example"), call(by="cleo"))
+        assert counts() == {"acme": 3}
+        assert home("cleo") == Key("group", "acme")
+        assert tiles.verify() is None
+
+    def test_of_a_merged_account_takes_the_others_along(self) -> None:
+        send(call(into="acme"), call(into="globex"), call(into="initech"))
+        merge("acme", "globex")
+        merge("globex", "initech")
+        send(call(into="acme"))
+        assert counts() == {"initech": 4}
+        assert tiles.verify() is None
+
+    @pytest.mark.parametrize(("other", "into"), [("acme", "acme"), ("acme", "globex"), ("initech", "acme")])
+    def test_is_refused_with_a_reason(self, other: str, into: str) -> None:
+        send(call(into="acme"), call(into="globex"), call(into="initech"))
+        merge("acme", "globex")
+        with pytest.raises(facts.CannotMerge):
+            merge(other, into)
+
+    def test_shows_before_what_there_is(self) -> None:
+        before()
+        seen = facts.preview_merge(other=account("acme"), into=account("globex"), as_of=TODAY)
+        assert (seen.other.users, seen.other.events, seen.into.users, seen.into.events) == (1, 3, 1, 1)
+        assert (seen.users, seen.events) == (2, 4)
+
+
+class TestSeparation:
+    def test_puts_everything_back(self, transactional_db: None) -> None:
+        publish(INVITES)
+        before()
+        after()
+        apart = world()
+        merge("acme", "globex")
+        assert world() != apart
+        facts.separate_account(account=account("acme"), by=None, at=LATER)
+        work_off()
+        assert world() == apart
+        assert tiles.verify() is None
+
+    def test_is_refused_for_an_account_of_its_own(self) -> None:
+        send(call(into="acme"))
+        with pytest.raises(facts.CannotMerge, match="not merged"):
+            facts.separate_account(account=account("acme"), by=None, at=NOW)
