@@ -199,7 +199,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-INGEST_AT_ONCE = env.int("INGEST_AT_ONCE", default=4)  # calls taken at once by one web process; see ingest.admission
+INGEST_AT_ONCE = env.int("INGEST_AT_ONCE", default=8)  # calls taken at once by one web process; see ingest.admission
 CELERY_WORKER_CONCURRENCY = env.int("WORKERS", default=2)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 5000

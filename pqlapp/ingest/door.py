@@ -20,7 +20,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from pqlapp import bell, parser
-from pqlapp.ingest import admission, samples, visits
+from pqlapp.ingest import admission, samples, together, visits
 from pqlapp.parser import Refused, Rejected
 from scoring import facts
 from scoring.facts import Envelope, Fact
@@ -218,7 +218,7 @@ def _store(
     if not batch:
         return []
     try:
-        recorded = facts.record(source=source, facts=batch, received_at=received_at, envelope=envelope)
+        recorded = together.crew.record(source=source, facts=batch, received_at=received_at, envelope=envelope)
     except NOT_STORABLE as error:
         if len(batch) == 1:
             return [Rejected("not_storable", f"the database cannot hold this: {str(error).splitlines()[0]}")]
