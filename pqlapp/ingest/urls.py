@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern
 
-from pqlapp.ingest import posthog, segment
+from pqlapp.ingest import cloudevents, posthog, segment
 
 app_name = "ingest"
-urlpatterns: list[URLPattern] = [*segment.urlpatterns, *posthog.urlpatterns]
+urlpatterns: list[URLPattern] = [*segment.urlpatterns, *posthog.urlpatterns, *cloudevents.urlpatterns]
