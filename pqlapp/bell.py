@@ -140,6 +140,7 @@ def tick() -> None:
     ring(shards=scoring_tasks.sweep())
     _ring({LEADS: open_leads.s()})
     routing_tasks.tend_leads()
+    scoring_tasks.drop_old_events()
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)
     scoring_tasks.prepare_partitions()

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction was too long
 SMALLEST_STEP = 500  # tile ids
 
-RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold}
+RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold, facts.RETENTION: facts.run_retention}
 
 
 def rescore(*, shard: int) -> scores.Rescored:
@@ -42,6 +42,11 @@ def fold_arrivals() -> None:
     now = timezone.now()
     if now.minute == 0:
         facts.thin_arrivals(at=now)
+
+
+def drop_old_events() -> None:
+    """Once a day, have the events dropped that no source keeps any longer."""
+    facts.drop_later(at=timezone.now())
 
 
 def compact(*, seconds: float) -> bool:

@@ -34,7 +34,14 @@ RETRY_AFTER = {429: "2", 503: "5"}  # seconds, by status
 # facts speaks to psycopg directly in places, where Django does not translate its errors.
 DATABASE_AWAY = (db.OperationalError, db.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 NOT_STORABLE = (db.DataError, psycopg.DataError)
-BROKEN_ID = Rejected("broken_id", 'each id that it names is none, such as "null" or "anonymous": nobody to credit')
+TURNED_AWAY = {
+    "broken_id": Rejected(
+        "broken_id", 'each id that it names is none, such as "null" or "anonymous": nobody to credit'
+    ),
+    "too_old": Rejected(
+        "too_old", "it is dated before the days of which the source still has events: nobody could tell a duplicate"
+    ),
+}
 
 _known_keys: dict[str, tuple[Key, float]] = {}
 
@@ -226,7 +233,7 @@ def _store(
         first = _store(source, batch[:half], received_at, envelope, shards)
         return first + _store(source, batch[half:], received_at, envelope, shards)
     shards |= recorded.shards
-    return [BROKEN_ID if status == "broken_id" else status for status in recorded.statuses]
+    return [TURNED_AWAY.get(status, status) for status in recorded.statuses]
 
 
 def _key(secret: str) -> Key | None:

@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
-from scoring.facts import arrivals, outcomes, partitions
+from scoring.facts import arrivals, outcomes, partitions, retention
 from scoring.facts.arrivals import Envelope
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
@@ -24,7 +24,7 @@ from scoring.models import Lane, Precedence, Source
 from scoring.models.raw import cursor
 
 Cursor = psycopg.Cursor[Any]
-Status = Literal["accepted", "duplicate", "broken_id"]
+Status = Literal["accepted", "duplicate", "broken_id", "too_old"]
 T = TypeVar("T")
 
 MANY = 100  # rows from which COPY is faster than arrays
@@ -64,7 +64,7 @@ class Recorded:
     accepted: int
     duplicate: int
     shards: set[int]  # whose scores may have changed: ring them
-    refused: int = 0  # calls left with nobody, because each id that they named was a broken one
+    refused: int = 0  # calls of closed days, and calls whose ids are all broken ones
     broken_ids: int = 0  # ids left out because they are obviously none; most of their calls went on with others
 
 
@@ -87,8 +87,10 @@ def record(
     DataError if PostgreSQL cannot hold something. Commits: it must not be called inside a transaction.
     """
     whole = [_without_broken_ids(fact) for fact in facts]
-    items = _first_of_each(whole)
-    called = len(whole) - whole.count(None)
+    turned_away: dict[int, Status] = {i: "broken_id" for i, fact in enumerate(whole) if fact is None}
+    turned_away |= dict.fromkeys(_of_closed_days(source, facts, received_at), "too_old")
+    items = _first_of_each([None if i in turned_away else fact for i, fact in enumerate(whole)])
+    called = len(facts) - len(turned_away)
 
     def count(c: Cursor, rows: Sequence[_Row]) -> None:
         events, known = ((row.at, row.account_id) for row in rows), called - len(rows)
@@ -97,11 +99,16 @@ def record(
     shards: set[int] = set()
     new = {item.position for item in _record(source, items, received_at, shards, count)}
     statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
-    for position in (i for i, fact in enumerate(whole) if fact is None):
-        statuses[position] = "broken_id"
+    for position, status in turned_away.items():
+        statuses[position] = status
     broken = sum(len(_ids(fact)) - len(_ids(left) if left else ()) for fact, left in zip(facts, whole, strict=True))
-    refused = statuses.count("broken_id")
-    return Recorded(statuses, len(new), len(facts) - len(new) - refused, shards, refused, broken)
+    return Recorded(statuses, len(new), called - len(new), shards, len(turned_away), broken)
+
+
+def _of_closed_days(source: Source, facts: Sequence[Fact], received_at: datetime) -> list[int]:
+    """Return the positions of events so old that the source has dropped their day, and cannot tell a duplicate."""
+    first = retention.first_open_day(source=source, times=(fact.at for fact in facts), received_at=received_at)
+    return [i for i, fact in enumerate(facts) if first and fact.at.astimezone(UTC).date() < first]
 
 
 def _ids(fact: Fact) -> tuple[str, ...]:

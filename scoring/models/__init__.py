@@ -2,6 +2,7 @@
 
 from scoring.models.arrivals import Arrival, Glimpse, Library, Rejection, Traffic
 from scoring.models.facts import (
+    KEPT_AT_LEAST,
     WHOSE_WORD_COUNTS,
     Account,
     EmailLink,
@@ -35,6 +36,7 @@ from scoring.models.scores import (
 from scoring.models.tiles import Compaction, Refolded, Signal, Tile
 
 __all__ = [
+    "KEPT_AT_LEAST",
     "SHARDS",
     "WHOSE_WORD_COUNTS",
     "Account",

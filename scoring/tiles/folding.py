@@ -53,3 +53,5 @@ LEFT JOIN scoring_account a ON a.id = e.account_id AND a.merged_into_id IS NOT N
 LEFT JOIN scoring_identity i ON i.id = e.identity_id
 LEFT JOIN scoring_productuser u ON u.id = i.user_id
 """
+# Whether the day of the event is not closed by retention: closed days are never folded again. `s` is its source.
+OPEN_DAY = "(s.events_from IS NULL OR e.at >= s.events_from::timestamp AT TIME ZONE 'UTC')"

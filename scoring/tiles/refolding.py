@@ -23,6 +23,8 @@ from scoring.tiles.locks import Cursor, stop_senders
 from scoring.tiles.signals import backfill, newest_event
 
 REFOLD = "refold"
+# Before it, some source has dropped events: those days' tiles stay as they are, whoever they were counted for.
+FIRST_DAY = "SELECT coalesce(max(events_from), '-infinity'::date) FROM scoring_source"
 CHUNK = 100_000  # event ids read in one step; the last step, which senders wait for, has this many at most
 
 
@@ -112,7 +114,8 @@ WITH fresh AS (
            account_id IS NULL AS inherited
     FROM scoring_event
     WHERE id > %(after)s::bigint AND id <= %(upto)s::bigint
-    AND (identity_id = ANY (%(identities)s::bigint[]) OR account_id = ANY (%(accounts)s::bigint[])))
+    AND (identity_id = ANY (%(identities)s::bigint[]) OR account_id = ANY (%(accounts)s::bigint[]))
+    AND at >= ({FIRST_DAY})::timestamp AT TIME ZONE 'UTC')
 SELECT %(job)s::bigint, signal_id, user_id, nullif(account_id, 0), day, {_VALUES} FROM ({fold}) AS folded"""  # noqa: S608
 
 
@@ -169,16 +172,16 @@ def _exchange(c: Cursor, which: Mapping[str, Any]) -> set[int]:
     return accounts
 
 
-_DELETE_OF_USERS = """
-DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[])
+_DELETE_OF_USERS = f"""
+DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[]) AND day >= ({FIRST_DAY})
 AND user_id IN (SELECT user_id FROM scoring_identity WHERE id = ANY (%(identities)s::bigint[]))
 RETURNING account_id
-"""
-_DELETE_OF_ACCOUNTS = """
-DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[])
+"""  # noqa: S608
+_DELETE_OF_ACCOUNTS = f"""
+DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[]) AND day >= ({FIRST_DAY})
 AND account_id = ANY (%(accounts)s::bigint[]) AND NOT inherited
 RETURNING account_id
-"""
+"""  # noqa: S608
 _INSERT = f"""
 INSERT INTO scoring_tile ({TILE_COLUMNS})
 SELECT r.signal_id, coalesce(a.merged_into_id, a.id, u.home_id), u.id, a.id IS NULL, r.day, {_VALUES}

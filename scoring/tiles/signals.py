@@ -11,7 +11,7 @@ from scoring.compiler.fold import fold_sql
 from scoring.language.document import ANYTHING
 from scoring.models import Signal
 from scoring.models.raw import cursor
-from scoring.tiles.folding import RESOLVED, append_sql, load_signal
+from scoring.tiles.folding import OPEN_DAY, RESOLVED, append_sql, load_signal
 from scoring.tiles.locks import Cursor, take_fold_lock, take_gate
 
 CHUNK = 10_000  # event ids that one step of a backfill folds: below 200 ms even beside other work
@@ -51,10 +51,11 @@ SELECT CASE WHEN is_called AND EXISTS (SELECT FROM scoring_event) THEN last_valu
 FROM scoring_event_id_seq
 """
 _REGISTER = """
-INSERT INTO scoring_signal AS s (digest, definition, activated_at, barrier, backfilled_to)
-VALUES (%(digest)s::text, %(definition)s::jsonb, %(at)s::timestamptz, %(barrier)s::bigint, 0)
-ON CONFLICT (digest) DO UPDATE
-SET activated_at = excluded.activated_at, barrier = excluded.barrier, backfilled_to = 0, retired_at = NULL
+INSERT INTO scoring_signal AS s (digest, definition, activated_at, barrier, backfilled_to, known_from)
+SELECT %(digest)s::text, %(definition)s::jsonb, %(at)s::timestamptz, %(barrier)s::bigint, 0, max(events_from)
+FROM scoring_source
+ON CONFLICT (digest) DO UPDATE SET activated_at = excluded.activated_at, barrier = excluded.barrier,
+    backfilled_to = 0, retired_at = NULL, known_from = excluded.known_from
 WHERE s.retired_at IS NOT NULL
 """
 
@@ -130,4 +131,7 @@ SELECT id, definition::text, backfilled_to, barrier FROM scoring_signal
 WHERE id = ANY (%(ids)s::bigint[]) AND backfilled_to < barrier AND retired_at IS NULL ORDER BY id
 """
 _ADVANCE = "UPDATE scoring_signal SET backfilled_to = %(upto)s::bigint WHERE id = ANY (%(ids)s::bigint[])"
-_STORED = f"{RESOLVED} WHERE e.id > %(after)s::bigint AND e.id <= %(upto)s::bigint"
+_STORED = f"""{RESOLVED}
+JOIN scoring_source s ON s.id = e.source_id
+WHERE e.id > %(after)s::bigint AND e.id <= %(upto)s::bigint AND {OPEN_DAY}
+"""

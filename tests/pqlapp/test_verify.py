@@ -93,7 +93,7 @@ class TestTiles:
         assert sum(stretch.tiles for stretch in told) == 42
 
     def test_wait_for_a_refold(self) -> None:
-        jobs.create(kind=tiles.REFOLD, arguments={"identities": []}, by=None, at=NOW)
+        jobs.create(kind=tiles.REFOLD, arguments={"identities": [], "accounts": []}, by=None, at=NOW)
         with pytest.raises(CommandError, match="verify again when it is done"):
             verify("--tiles")
 
