@@ -32,7 +32,8 @@ BATCH = 1_000  # accounts rescored in one transaction
 FIRST_RETRY = timedelta(seconds=30)
 LAST_RETRY = timedelta(hours=6)
 PASSING = ("08", "40", "53", "55", "57")  # classes of SQLSTATE: connection, rollback, resources, locks, operator
-MOTIVES = ("event", "identity", "trait", "outcome", "exclusion", "request", "time", "version")
+MERGED = "merge"  # with another account, whose lead may have come along: look at it, whatever the score says
+MOTIVES = (MERGED, "event", "identity", "trait", "outcome", "exclusion", "request", "time", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,10 @@ class _Batch:
     def add(self, new: Judgement, old: _Prior | None) -> None:
         """Sort out what is to be written for one account."""
         evidence = _digest(self.live.version, new.result, new.goal_on, new.observed, new.seen)
+        cause = _motive(self.causes[new.account_id])
+        if _matters(new, old) or cause == MERGED:
+            hint = (new.account_id, old.tier if old else "", new.tier, old.version_id if old else None, cause)
+            self.crossings.append(hint)
         if old is not None and old.evidence == evidence:
             self.seen_again.append((new.account_id, new.as_of, new.recheck_on))
             return
@@ -224,16 +229,12 @@ class _Batch:
         changed = old is None or old.result != result
         since = old.qualified_at if old and old.is_pql and new.is_pql else self.at
         changed_at = self.at if old is None or changed else old.changed_at
-        cause = _motive(self.causes[new.account_id])
         common = (new.usage, new.fit, new.status.value, new.tier)
         held, ledger = orjson.dumps(new.held).decode(), orjson.dumps(new.ledger).decode()
         row = (new.account_id, new.as_of, *common, new.is_pql, held, new.goal_on, ledger, result, evidence)
         self.scores.append((*row, new.recheck_on, changed_at, since if new.is_pql else None))
         if changed:
             self.changes.append((new.account_id, new.as_of, cause, *common, held, ledger))
-        if _matters(new, old):
-            from_version = old.version_id if old else None
-            self.crossings.append((new.account_id, old.tier if old else "", new.tier, from_version, cause))
 
     def write(self) -> None:
         """A statement for each kind of row, sorted by account."""

@@ -70,6 +70,9 @@ MOVES: Mapping[str, Move] = {
         by_person=False,
         instead="Somebody accepted it, so it stays until it is won, lost or disqualified.",
     ),
+    "move": Move("moved to another account", OPEN, by_person=False),
+    # Of two leads of accounts that turned out to be one; also one that somebody accepted.
+    "absorb": Move("closed in favour of another", OPEN, to_state=State.CLOSED, closed_as="withdrawn", by_person=False),
     "convert": Move("won", OPEN, to_state=State.CLOSED, closed_as="won", by_person=False),
 }
 
@@ -109,8 +112,14 @@ def lock_lane(*, account_id: int) -> None:
 
 
 def lock(*, lead: Lead) -> Lead:
-    """Return the lead as it is now, inside a transaction, with its lane and itself locked in this order."""
-    lock_lane(account_id=lead.account_id)
+    """Return the lead as it is now, inside a transaction, with its lane and itself locked in this order.
+
+    While it waited for the lane, the lead may have moved to another account: then that one's lane is taken too.
+    """
+    account_id: int | None = None
+    while account_id != (now := Lead.objects.values_list("account_id", flat=True).get(pk=lead.pk)):
+        account_id = now
+        lock_lane(account_id=account_id)
     return (
         Lead.objects.select_for_update(of=("self",))
         .select_related("account", "rule_set", "pool", "ae__user")

@@ -8,7 +8,7 @@ import structlog
 from django.db import transaction
 
 from routing import handling
-from routing.leads import assigning, moves
+from routing.leads import assigning, merging, moves
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
 from scoring import engine, handoffs, language
 from scoring.models import RuleSet, Score, Status
@@ -79,10 +79,13 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
     Opens, upgrades, withdraws or closes it; returns the lead that changed, or None. `cause` is what set the
     rescore in motion, for the record.
     """
-    moves.lock_lane(account_id=account_id)
+    into = merging.lock_lanes(account_id=account_id)
+    motion = RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
+    if into is not None:
+        # Its own score, and what it means for the lead, come with the hints of that account.
+        return merging.move_in(account_id=account_id, into=into, motion=motion, at=at)
     scores = Score.objects.select_related("rule_set", "version")
     score = scores.filter(account=account_id, rule_set=rule_set_id).first()
-    motion = score.rule_set.motion if score else RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
     lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)

@@ -112,7 +112,8 @@ def merge_accounts(*, other: Account, into: Account, by: AbstractBaseUser | None
         tiles.follow_account(c, was=other.pk, now=into.pk)
         for statement in (_MOVE_TRAITS, _MOVE_OUTCOMES):
             c.execute(statement, {"was": other.pk, "now": into.pk})
-        handoffs.touch(accounts=touched, cause="identity", lane=Lane.LIVE, at=at)
+        handoffs.touch(accounts=touched - {into.pk}, cause="identity", lane=Lane.LIVE, at=at)
+        handoffs.touch(accounts=[into.pk], cause="merge", lane=Lane.LIVE, at=at)
         _hint_at_leads(other, at)
     into.refresh_from_db()
     return into

@@ -1,0 +1,61 @@
+"""What becomes of the leads of an account that was merged into another: one open lead for each motion stays."""
+
+from datetime import datetime
+
+from routing.leads import assigning, moves
+from routing.models import Lead, Stage, State
+from scoring.models import Account
+
+
+class MergedMeanwhile(Exception):
+    """The account was merged while its lane was awaited. Try again: nothing is wrong."""
+
+
+def lock_lanes(*, account_id: int) -> Account | None:
+    """Take the lane of the account, and of the one that it was merged into; return that one, None if it was not.
+
+    Belongs in a transaction. Raises MergedMeanwhile.
+    """
+    into = _into(account_id)
+    for each in sorted({account_id, into.pk} if into else {account_id}):
+        moves.lock_lane(account_id=each)
+    if _into(account_id) != into:
+        raise MergedMeanwhile(f"account {account_id} was merged or parted just now; look at it again")
+    return into
+
+
+def _into(account_id: int) -> Account | None:
+    account = Account.objects.select_related("merged_into").get(pk=account_id)
+    return account.merged_into
+
+
+def move_in(*, account_id: int, into: Account, motion: str, at: datetime) -> Lead | None:
+    """Move the open lead of the motion to the account that counts now, and return the one that stays there, if any.
+
+    Of two, the one that somebody works already stays, else the one of the account that counts. Both lanes are held.
+    """
+    lead, there = _open(account_id, motion), _open(into.pk, motion)
+    if lead is None:
+        return there
+    was = lead.account.external_id
+    if there is not None and _worked(there) >= _worked(lead):
+        _absorb(lead, by=there, at=at, why=f"{was} was merged into {into}, which has lead {there.pk}.")
+        return there
+    if there is not None:
+        _absorb(there, by=lead, at=at, why=f"{was} was merged into this account, and lead {lead.pk} came with it.")
+    note, data = f"{was} was merged into {into}.", {"from_account": account_id, "to_account": into.pk}
+    return moves.make(lead=lead, verb="move", by=None, at=at, note=note, data=data, account=into)
+
+
+def _open(account_id: int, motion: str) -> Lead | None:
+    lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
+    return moves.lock(lead=lead) if lead else None
+
+
+def _worked(lead: Lead) -> int:
+    """How far somebody is with the lead."""
+    return 2 if lead.stage == Stage.SQL else 1 if lead.first_touched_at else 0
+
+
+def _absorb(lead: Lead, *, by: Lead, at: datetime, why: str) -> None:
+    assigning.close(lead=lead, verb="absorb", by=None, at=at, reason=why, data={"lead": by.pk})
