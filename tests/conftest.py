@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
-    config.pluginmanager.import_plugin("tests.sdks")  # its fixtures need Django set up
+    config.pluginmanager.import_plugin("tests.sdks")  # their fixtures need Django set up
+    config.pluginmanager.import_plugin("tests.towns")
 
 
 def _start_servers(config: pytest.Config) -> None:
