@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS or TILES, is queued
 LEADS = "leads"
+JOB = "job-{}"
 TILES = "tiles"
 MARK_LIVES = 5  # seconds; a mark whose message was lost is forgotten then, and the next tick rings again
 BEAT_SEEN = "pql:bell:beat"
@@ -64,11 +65,8 @@ def _ring(wanted: Mapping[str, Signature]) -> None:
 
 
 def ring_for_job(*, job: Job) -> None:
-    """Wake a worker for a job. Never raises."""
-    try:
-        carry_on.apply_async(args=(job.pk,), retry=False)
-    except (redis.RedisError, OperationalError, OSError) as error:
-        log.warning("bell_not_rung", job=job.pk, reason=str(error))
+    """Wake a worker for a job that has no unstarted ring yet. Never raises."""
+    _ring({JOB.format(job.pk): carry_on.s(job.pk)})
 
 
 def beat_seen_at() -> datetime | None:
@@ -152,6 +150,7 @@ def tick() -> None:
 def carry_on(job_id: int) -> None:
     """Carry a job on to its end; its lease keeps two workers from doing so at once."""
     _look_after_connection()
+    _started(JOB.format(job_id))
     job = Job.objects.filter(pk=job_id).first()
     if job is not None:
         scoring_tasks.carry_on(job=job)

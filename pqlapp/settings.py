@@ -146,6 +146,10 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 CSRF_COOKIE_HTTPONLY = False  # the desk's script reads it for htmx
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6_000_000  # bytes of a request as sent: the limit that the ingest doors promise
 
+# ---- files of history that admins upload; web and the worker of the jobs must see the same directory
+UPLOADS = DATA_DIR / "uploads"
+UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2_000_000_000)  # bytes
+
 # ---- the API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -197,6 +201,9 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
+# Jobs may run for an hour, and have a worker of their own: no score waits for one.
+CELERY_TASK_ROUTES = {"pqlapp.bell.carry_on": {"queue": "jobs"}}
+JOB_RUNNERS = {"import": "pqlapp.ingest.history.uploads.run"}
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 INGEST_AT_ONCE = env.int("INGEST_AT_ONCE", default=8)  # calls taken at once by one web process; see ingest.admission

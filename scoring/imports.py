@@ -1,14 +1,17 @@
-"""How far files of history have been read. What is noted here saves time and tells people; no count depends on it."""
+"""Files of history: imports as jobs, and how far each file has been read. No event depends on what is noted here."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Count, F, Min, Sum
+from django.db.models import Count, F, Min, QuerySet, Sum
 
+from scoring import jobs
 from scoring.models import ImportedFile, Job, RejectedLine, Source
 
+IMPORT = "import"  # the kind of its jobs
 KEPT = timedelta(days=30)  # how long a file is known after it was last read; its rejected lines hold people's data
 TEXT_LIMIT = 100_000  # bytes that are kept of a rejected line
 
@@ -58,6 +61,38 @@ class Reason:
     file: str
     line: int
     message: str
+
+
+class ImportRunning(Exception):
+    """A source reads one uploaded file at a time."""
+
+
+def start(
+    *, source: Source, name: str, stored_as: str, format: str, mapping: str, by: AbstractBaseUser, at: datetime
+) -> Job:
+    """Return a new job that will read an uploaded file into the source.
+
+    `name` is what people call the file, `stored_as` its name among the uploads; `format` and `mapping` say how to read
+    it ("": to be found out). Raises ImportRunning while the source has another one.
+    """
+    with transaction.atomic():
+        Source.objects.select_for_update().get(pk=source.pk)
+        if other := jobs_of(source=source).filter(state__in=jobs.OPEN).first():
+            raise ImportRunning(f"{other.arguments['name']} is being imported; wait for its end, or stop it")
+        arguments = {
+            "source": source.pk,
+            "label": f"{name} into {source.slug}",
+            "name": name,
+            "stored_as": stored_as,
+            "format": format,
+            "mapping": mapping,
+        }
+        return jobs.create(kind=IMPORT, arguments=arguments, by=by, at=at)
+
+
+def jobs_of(*, source: Source) -> QuerySet[Job]:
+    """Return the imports of the source, the newest first."""
+    return Job.objects.filter(kind=IMPORT, arguments__source=source.pk).order_by("-id")
 
 
 def begin(

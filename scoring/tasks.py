@@ -2,9 +2,12 @@
 
 import time
 
+import psycopg
 import structlog
+from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from scoring import facts, handoffs, jobs, rules, scores, tiles
 from scoring.models import SHARDS, Job
@@ -14,6 +17,7 @@ log = structlog.get_logger(__name__)
 LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction was too long
 SMALLEST_STEP = 500  # tile ids
 
+# Kinds of jobs, and who carries them on. Those of the doors, further up, are named in settings.JOB_RUNNERS.
 RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold, facts.RETENTION: facts.run_retention}
 
 
@@ -79,10 +83,11 @@ def carry_on(*, job: Job) -> Job:
 
 def _run(job: Job) -> None:
     try:
-        RUNNERS[job.kind](job=job, clock=timezone.now)
+        runner = RUNNERS.get(job.kind) or import_string(settings.JOB_RUNNERS[job.kind])
+        runner(job=job, clock=timezone.now)
     except jobs.LeaseLost as lost:
         log.warning("job_lost", job=job.pk, reason=str(lost))
-    except DatabaseError as error:
+    except (DatabaseError, psycopg.Error) as error:
         log.warning("job_interrupted", job=job.pk, reason=str(error))
         jobs.release(job=job, error=f"{type(error).__name__}: {error}", at=timezone.now())
     except Exception as error:

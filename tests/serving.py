@@ -38,11 +38,12 @@ class Serving:
         return "PQL runs at" in self.output()
 
     def child(self, name: str) -> psutil.Process | None:
-        """Return the living master process of web, worker or beat."""
-        word = {"web": "gunicorn", "worker": "worker", "beat": "beat"}[name]
+        """Return the living master process of web, worker, jobs (the worker of the jobs) or beat."""
+        word = {"web": "gunicorn", "worker": "worker", "jobs": "worker", "beat": "beat"}[name]
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                if word in child.cmdline():  # a dead one has none
+                command = child.cmdline()  # a dead one has none
+                if word in command and ("--queues=jobs" in command) == (name == "jobs"):
                     return child
         return None
 

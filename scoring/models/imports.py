@@ -1,5 +1,7 @@
 """Files of history: how far each has been read, and which of its lines were rejected."""
 
+from typing import Any
+
 from django.db import models
 
 from scoring.models.facts import Source
@@ -45,3 +47,14 @@ class RejectedLine(models.Model):
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.code}"
+
+    def told(self) -> dict[str, Any]:
+        """What people get to see of it: the file, the line's number and text, and the reason."""
+        text = bytes(self.text).decode(errors="replace")
+        return {
+            "file": self.file.name,
+            "line": self.line,
+            "code": self.code,
+            "message": self.message,
+            "text": text,
+        }

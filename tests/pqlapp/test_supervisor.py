@@ -56,7 +56,7 @@ def serving(directory: Path) -> Iterator[Serving]:
 class TestServe:
     def test_runs_web_worker_and_beat(self, serving: Serving) -> None:
         assert serving.answers()
-        assert all(serving.child(name) for name in ("web", "worker", "beat"))
+        assert all(serving.child(name) for name in ("web", "worker", "jobs", "beat"))
         assert f"http://localhost:{serving.port}/" in serving.output()
         assert "manage.py setup" in serving.output()
 
@@ -72,7 +72,7 @@ class TestServe:
         assert f"127.0.0.1:{serving.port}" in other.output()
         assert "PORT=" in other.output()
 
-    @pytest.mark.parametrize("name", ["web", "worker", "beat"])
+    @pytest.mark.parametrize("name", ["web", "worker", "jobs", "beat"])
     def test_a_killed_child_is_started_again(self, serving: Serving, name: str, until: Until) -> None:
         victim = serving.child(name)
         assert victim

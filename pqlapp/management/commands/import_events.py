@@ -152,14 +152,7 @@ def _write(rejects: Path, outcome: Outcome) -> None:
     """Write the rejected lines of all files: those of earlier runs too."""
     with rejects.open("wb") as out:
         for rejected in imports.rejections(files=outcome.files):
-            line = {
-                "file": rejected.file.name,
-                "line": rejected.line,
-                "code": rejected.code,
-                "message": rejected.message,
-                "text": bytes(rejected.text).decode(errors="replace"),
-            }
-            out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            out.write(orjson.dumps(rejected.told(), option=orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from pqlapp.supervisor import Child, Tree
 
 
 class Command(BaseCommand):
-    """Migrates, optionally loads the demo, then runs web, worker and beat and restarts what dies."""
+    """Migrates, optionally loads the demo, then runs web, workers and beat and restarts what dies."""
 
-    help = "Run the whole system in the foreground: servers, web, worker, beat."
+    help = "Run the whole system in the foreground: servers, web, workers, beat."
     requires_system_checks: list[str] = []  # migrate runs them
     requires_migrations_checks = False
 
@@ -61,6 +61,7 @@ class Command(BaseCommand):
         children = [
             Child("web", "gunicorn", "--config", "deploy/gunicorn.conf.py", fds=(fd,)),
             Child("worker", "celery", "--app", "pqlapp.celery", "--quiet", "worker", *QUIET_WORKER),
+            Child("jobs", "celery", "--app", "pqlapp.celery", "--quiet", "worker", *FOR_JOBS, *QUIET_WORKER),
             Child("beat", "celery", "--app", "pqlapp.celery", "--quiet", "beat", "--pidfile="),
         ]
         tree = Tree(children, servers=local.held, say=self.stderr.write)
@@ -81,6 +82,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+# Threads: a job mostly waits for PostgreSQL, and Celery sets threads no time limit.
+FOR_JOBS = ("--queues=jobs", "--pool=threads", "--concurrency=3", "--hostname=jobs@%h")
 QUIET_WORKER = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
