@@ -314,19 +314,21 @@ class JobPages(AdminPages):
 class SourcePages(AdminPages):
     """Who sends events."""
 
-    can_add = True
-    list_display = ["slug", "live_keys", "created_at"]
+    can_add = can_change = True
+    refusals = (facts.KeptTooShort,)
+    list_display = ["slug", "live_keys", "keep_events_days", "created_at"]
     search_fields = ["slug"]
     ordering = ["slug"]
     fields = ["slug"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Only a name is asked for."""
-        return ["slug", "created_at", "rebase_days", "keys"] if obj else ["slug"]
+        """Only a name is asked for; how long events are kept comes later."""
+        told = ["created_at", "rebase_days", "events_from", "keys"]
+        return ["slug", "keep_events_days", *told] if obj else ["slug"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """A source is made once."""
-        return ["created_at", "rebase_days", "keys"] if obj else []
+        return ["slug", "created_at", "rebase_days", "events_from", "keys"] if obj else []
 
     @display(description="Live keys")
     def live_keys(self, source: Source) -> int:
@@ -341,7 +343,10 @@ class SourcePages(AdminPages):
         return table(["Key", "Kind", "Made", "Revoked"], shown)
 
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
-        """Make the source."""
+        """Make the source, or say how long it keeps its events."""
+        if change:
+            facts.keep_events(source=obj, days=form.cleaned_data["keep_events_days"])
+            return
         take_over(obj, facts.create_source(slug=form.cleaned_data["slug"], at=timezone.now()))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from scoring.language import ANY_SIGNAL, Document, Signal
@@ -142,6 +142,26 @@ def ways_up(ledger: Plain, *, document: Document, as_of: date) -> list[Way]:
             missing = " and ".join(_missing(c, as_of) for c in lacking)
             ways.append((sum(_gap(c) for c in lacking), Way(line["name"], missing, line["score"], worth)))
     return [way for _, way in sorted(ways, key=lambda pair: (pair[0], -pair[1].worth))]
+
+
+def blind_spots(ledger: Plain, *, known_from: Mapping[str, date], as_of: date) -> list[str]:
+    """Return a sentence for each signal that the ledger asks for days of which not all is known.
+
+    `known_from` has the first day of which all is known, by signal; signals that are known for ever are left out.
+    """
+    asked = [c for line in ledger["lines"] for c in line.get("conditions", ()) if c["of"] in known_from]
+    blind = {c["of"] for c in asked if _first_asked(c, as_of) < known_from[c["of"]]}
+    return [
+        f"{'Activity' if of == ANY_SIGNAL else f'“{spoken(of)}”'} is known only since {day(known_from[of], as_of)}: "
+        "what came before it does not count here."
+        for of in sorted(blind)
+    ]
+
+
+def _first_asked(condition: Plain, as_of: date) -> date:
+    """Return the first day of the condition's window; of what asks for all days, the first of all."""
+    within = condition.get("within")
+    return as_of - timedelta(days=within - 1) if within else date.min
 
 
 def _fitting(reasons: list[Reason], facts: list[str]) -> str:

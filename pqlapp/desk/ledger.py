@@ -39,16 +39,18 @@ class Ledger:
     sections: list[Section]
     gates: list[Line]  # met disqualify and qualify rules
     open_gates: list[Line]  # those that are not met
+    blind_spots: list[str]  # sentences: of which signals not all days are known that rules ask for
 
 
-def laid_out(ledger: Mapping[str, Any], *, as_of: date) -> Ledger:
-    """Return the stored ledger in the form of its tables."""
+def laid_out(ledger: Mapping[str, Any], *, as_of: date, known_from: Mapping[str, date]) -> Ledger:
+    """Return the stored ledger in the form of its tables; `known_from` is that of its version's signals."""
     lines = ledger["lines"]
     deciding = [line for line in lines if line["kind"] in ("disqualify", "qualify")]
     return Ledger(
         sections=[_section(ledger, score, as_of) for score in ("usage", "fit")],
         gates=[_line(line, as_of) for line in deciding if line["met"]],
         open_gates=[_line(line, as_of) for line in deciding if not line["met"]],
+        blind_spots=explain.blind_spots(ledger, known_from=known_from, as_of=as_of),
     )
 
 

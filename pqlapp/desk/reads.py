@@ -12,8 +12,8 @@ from django.db.models.functions import Cast
 
 from pqlapp.desk.sparkline import DAYS, Sparkline
 from routing.models import Lead
-from scoring import engine, explain, rules
-from scoring.language import ANY_SIGNAL, Document, signal_digest
+from scoring import engine, explain, rules, tiles
+from scoring.language import ANY_SIGNAL, Document, signal_digest, signals_of
 from scoring.language.document import ANYTHING
 from scoring.models import (
     WHOSE_WORD_COUNTS,
@@ -81,6 +81,11 @@ class Change:
 def document(version: int) -> Document:
     """Return the document of a published version: it never changes, so it is read once."""
     return rules.document_of(RuleVersion.objects.get(pk=version))
+
+
+def known_from(version: int) -> dict[str, date]:
+    """Return by signal of the version since when it is known; signals whose whole history is known are left out."""
+    return tiles.known_from(signals=signals_of(document(version)))
 
 
 def names_of(accounts: Iterable[int]) -> dict[int, str]:

@@ -192,7 +192,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "activity": reads.activity([lead.account_id], as_of=now.date())(lead.account_id),
             "age": now - lead.opened_at,
             "has_cooled": queue.Row(lead=lead, score=score, age=now - lead.opened_at).has_cooled,
-            "ledger": laid_out(ledger, as_of=now.date()),
+            "ledger": _laid_out(ledger, version.pk, now),
             "opening": _opening(lead, score, now),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
             "moves": [(move, MOVE_WORDS.get(move.verb, move.verb)) for move in _moves(lead)],
@@ -231,7 +231,11 @@ def _opening(lead: Lead, score: Score | None, now: datetime) -> Ledger | None:
     """The ledger of the day the lead opened, if the page shows another one."""
     if score is None or score.ledger == lead.opening:
         return None
-    return laid_out(lead.opening, as_of=now.date())
+    return _laid_out(lead.opening, lead.version_id, now)
+
+
+def _laid_out(ledger: Mapping[str, Any], version: int, now: datetime) -> Ledger:
+    return laid_out(ledger, as_of=now.date(), known_from=reads.known_from(version))
 
 
 def _at_opening(lead: Lead) -> list[int]:
@@ -376,7 +380,7 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "chosen": chosen,
             "why": _told(chosen.ledger, chosen.version_id, now.date()) if chosen else "",
             "activity": reads.activity([pk], as_of=now.date())(pk),
-            "ledger": laid_out(chosen.ledger, as_of=now.date()) if chosen else None,
+            "ledger": _laid_out(chosen.ledger, chosen.version_id, now) if chosen else None,
             "history": reads.history(pk, rule_set=chosen.rule_set_id) if chosen else [],
             "traits": reads.traits(pk),
             "leads": its_leads,

@@ -5,7 +5,7 @@ from scoring.tiles.folding import active, append
 from scoring.tiles.following import follow, follow_account
 from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate, stop_senders
 from scoring.tiles.refolding import REFOLD, refold_later, run_refold
-from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, register, retire
+from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, known_from, register, retire
 from scoring.tiles.verification import Difference, Stretch, verified_from, verify, words
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "follow_account",
     "hold_fold_lock",
     "hold_gate",
+    "known_from",
     "refold_later",
     "register",
     "retire",

@@ -1,7 +1,7 @@
 """Which signals are folded: activate one, fold its history, retire it."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 
 import orjson
 from django.db import transaction
@@ -58,6 +58,16 @@ ON CONFLICT (digest) DO UPDATE SET activated_at = excluded.activated_at, barrier
     backfilled_to = 0, retired_at = NULL, known_from = excluded.known_from
 WHERE s.retired_at IS NOT NULL
 """
+
+
+def known_from(*, signals: Mapping[str, language.Signal]) -> dict[str, date]:
+    """Return the first day (UTC) of which all is known, for those of the named signals that have one.
+
+    They were registered after events had been dropped. Of the others all of history is counted.
+    """
+    names = {language.signal_digest(signal): name for name, signal in signals.items()}
+    rows = Signal.objects.filter(digest__in=names, known_from__isnull=False)
+    return {names[digest]: day for digest, day in rows.values_list("digest", "known_from") if day}
 
 
 def _forget_retired(digests: Sequence[str]) -> None:

@@ -161,6 +161,15 @@ class TestKeysAndExclusions(World):
         self.post("scoring_source_add", slug="billing")
         assert Source.objects.filter(slug="billing").exists()
 
+    def test_a_source_is_told_how_long_it_keeps_events(self) -> None:
+        source = Source.objects.get()
+        self.client.post(self.page("scoring_source_change", source.pk), {"keep_events_days": "90"})
+        assert Source.objects.get().keep_events_days == 90
+        refused = self.client.post(self.page("scoring_source_change", source.pk), {"keep_events_days": "7"})
+        assert "greater than or equal to 30" in refused.content.decode()
+        self.client.post(self.page("scoring_source_change", source.pk), {"keep_events_days": ""})
+        assert Source.objects.get().keep_events_days is None
+
     def test_an_exclusion_is_made_and_lifted(self) -> None:
         self.post(
             "scoring_exclusion_add", kind="account", value="acme", why="test", note="ours", starts_on="", ends_on=""

@@ -1,7 +1,7 @@
 """The desk without a browser: who sees what, what a page says, and what an act does."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -15,8 +15,8 @@ from django.urls import reverse
 from pqlapp.desk.sparkline import Sparkline
 from routing import leads
 from routing.models import Lead
-from scoring import facts
-from scoring.models import Outcome
+from scoring import facts, language
+from scoring.models import Outcome, Signal
 from tests.pqlapp import desk_world as world
 from tests.pqlapp.desk_world import NOW, Desk, account, lead_of
 
@@ -209,6 +209,14 @@ class TestLead(Desk):
         shown = page(self.team.ann.user, path("lead", lead_of("acme")))
         assert "They invite teammates 4, last today each in 14 days +30" in shown
         assert "5 over the cap of activity +15" in shown
+
+    def test_says_of_which_days_not_all_is_known(self) -> None:
+        told = "“invitations” is known only since 3 Mar: what came before it does not count here."
+        assert told not in page(self.team.ann.user, path("lead", lead_of("acme")))
+        invitations = language.Signal(events=("Teammate Invited",))
+        Signal.objects.filter(digest=language.signal_digest(invitations)).update(known_from=date(NOW.year, 3, 3))
+        assert told in page(self.team.ann.user, path("lead", lead_of("acme")))
+        assert told in page(self.team.ann.user, f"/accounts/{account('acme').pk}/")
 
     def test_says_what_silence_does_and_what_would_help(self) -> None:
         hooli = page(self.team.ben.user, path("lead", lead_of("hooli")))

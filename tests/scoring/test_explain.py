@@ -235,3 +235,25 @@ class TestNumbers:
     )
     def test_names_are_spoken_however_they_are_written(self, name: str) -> None:
         assert explain.spoken(name) == "invited team member"
+
+
+class TestBlindSpots:
+    KNOWN_FROM = {"invited_teammate": date(2026, 11, 9), "any": date(2026, 5, 3)}
+
+    def spots(self, *conditions: dict[str, Any]) -> list[str]:
+        return explain.blind_spots(ledger(line("Rule", *conditions)), known_from=self.KNOWN_FROM, as_of=TODAY)
+
+    def test_are_told_where_a_window_reaches_further_back(self) -> None:
+        assert self.spots(condition("count", "invited_teammate", 4, within=15)) == [
+            "“invited teammate” is known only since 9 Nov: what came before it does not count here."
+        ]
+
+    def test_are_none_where_all_days_of_the_window_are_known(self) -> None:
+        assert self.spots(condition("count", "invited_teammate", 4, within=14)) == []
+
+    def test_are_told_of_what_asks_for_all_days(self) -> None:
+        (told,) = self.spots(condition("since_last", "any", "2026-06-01", within=None))
+        assert told.startswith("Activity is known only since 3 May")
+
+    def test_are_none_of_signals_that_are_known_for_ever(self) -> None:
+        assert self.spots(condition("count", "exported", 4, within=None)) == []

@@ -217,6 +217,7 @@ class TestAfterwards:
         saved = language.Signal(events=("invited", "saved"))
         (signal,) = fold(saved)
         assert (known.known_from, signal.known_from) == (None, FIRST_DAY)
+        assert tiles.known_from(signals={"old": INVITED, "new": saved}) == {"new": FIRST_DAY}
         assert counts(saved) == {"acme": 10}
         assert tiles.verify() is None
 
