@@ -2,7 +2,12 @@
 
 from django.urls import URLPattern
 
-from pqlapp.ingest import cloudevents, posthog, segment
+from pqlapp.ingest import cloudevents, mixpanel, posthog, segment
 
 app_name = "ingest"
-urlpatterns: list[URLPattern] = [*segment.urlpatterns, *posthog.urlpatterns, *cloudevents.urlpatterns]
+urlpatterns: list[URLPattern] = [
+    *segment.urlpatterns,
+    *posthog.urlpatterns,
+    *mixpanel.urlpatterns,
+    *cloudevents.urlpatterns,
+]

@@ -9,7 +9,11 @@ from pqlapp.ingest.fields import Unusable
 
 RECEIVED = datetime(2026, 11, 22, 9, 10, 0, tzinfo=UTC)
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.integers(),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.integers(-(2**53), 2**53),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )

@@ -35,6 +35,12 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "ingest:posthog-flags": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},  # constants
     "ingest:posthog-settings": {"GET": ANYBODY, "OPTIONS": ANYBODY},
     "ingest:posthog-library": {"OPTIONS": ANYBODY},  # says only that it is not here
+    "ingest:mixpanel-track": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:mixpanel-engage": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:mixpanel-groups": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:mixpanel-import": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:mixpanel-record": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
+    "ingest:mixpanel-settings": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
     "events": {"POST": KEYS, "OPTIONS": ANYBODY},
     "api:root": {"GET": WORKERS},
     "api:schema": {"GET": WORKERS},
