@@ -5,7 +5,9 @@ program at an answer without `status`: so every error has one. A bad item among 
 business: they would drop the good ones with it, or repeat them. They hear of it when nothing of a request was taken.
 
 People: `$user_id` and `distinct_id` name users; `$device_id`, `$device:…` and a distinct_id that equals the device id
-name visitors. Which id of an alias or a merge is the user's, other calls tell.
+name visitors. Which id of an alias or a merge is the user's, other calls tell. A library on a device says itself, with
+`$identify`, that a visitor has become a user: what it writes into its other events does not join the two, for the next
+user of the device would be joined to them as well. A server has no other way to say it.
 
 Accounts: an event names its groups as plain properties. Where the source says which property is the account's
 (group_types), any value of it counts. Otherwise one of fields.ACCOUNT_GROUPS does, but only as a list, which is how the
@@ -17,6 +19,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
@@ -51,13 +54,15 @@ SETTING = frozenset(("$set", "$set_once", "$unset"))
 CHANGING = ("$add", "$append", "$union", "$remove", "$delete")
 
 DEVICE = "$device:"  # before the id of a device where a distinct_id is expected
+ON_DEVICES = frozenset(("web", "android", "iphone", "swift", "react-native", "flutter", "unity"))  # values of mp_lib
 # By the event: which properties name a user, and which a visitor or either.
 USUAL_IDS = (("$user_id", "distinct_id"), ("$device_id",))
 LINKING_IDS = {
-    "$identify": (("$user_id", "distinct_id", "$identified_id"), ("$device_id", "$anon_distinct_id", "$anon_id")),
-    "$create_alias": (("$user_id",), ("$device_id", "distinct_id", "alias")),
-    "$merge": (("$user_id",), ("$device_id", "distinct_id", "$distinct_ids")),
+    "$identify": (("$user_id", "distinct_id", "$identified_id"), ("$anon_distinct_id", "$anon_id")),
+    "$create_alias": (("$user_id",), ("distinct_id", "alias")),
+    "$merge": (("$user_id",), ("distinct_id", "$distinct_ids")),
 }
+NOT_PROPERTIES = frozenset(("token", "time", "$insert_id", *chain(*USUAL_IDS)))
 NAMES = dict.fromkeys(PAGE_VIEWS, "$page") | {"$create_alias": "$alias", "$merge": "$alias"}
 IDS_LIMIT = 10  # of one person, in one call
 TOKENS_LIMIT = 10  # in one request
@@ -97,7 +102,7 @@ def read_person(
 ) -> Read:
     """Return the facts that an update of a person's profile states, or why it states none. See read()."""
     try:
-        who = _people(item, ("$user_id", "$distinct_id"), ("$device_id",))
+        who = _one_of(_people(item, ("$user_id", "$distinct_id"), ("$device_id",)))
         if not who:
             raise Unusable("nobody", 'an update of a person needs a "$distinct_id"')
         # set_group() and add_group() write the group into the profile, too.
@@ -196,7 +201,8 @@ def _take(
             else reader(item=item, received_at=received_at, types=source.group_types, sent=sent)
             for i in positions
         ]
-        taken = door.take_items(source=source, read=facts, received_at=received_at)
+        said = [items[i] for i in positions]
+        taken = door.take_items(source=source, read=facts, received_at=received_at, said=said, sent_at=sent)
         for i, result in zip(positions, taken, strict=True):
             results[i] = result
     return results
@@ -300,12 +306,11 @@ def _stated_id(item: Item) -> str | None:
 def _event(item: Mapping[str, Any], received_at: datetime, types: Sequence[str], sent: datetime | None) -> Fact:
     properties = mapping("properties", item.get("properties"))
     name = fields.event_name(item.get("event"))
-    users, others = LINKING_IDS.get(name, USUAL_IDS)
-    who = _people(properties, users, others)
+    who = _who(name, properties)
     account = _account(properties, types)
     if not who and account is None:
         raise Unusable("nobody", 'an event needs a "distinct_id", a "$device_id", a "$user_id" or an account\'s group')
-    kept_elsewhere = {"token", "time", "$insert_id", "distinct_id", "$user_id", *users, *others}
+    kept_elsewhere = {*NOT_PROPERTIES, *chain(*LINKING_IDS.get(name, ()))}
     rest = {key: value for key, value in properties.items() if key not in kept_elsewhere}
     time = properties.get("time")
     return Fact(
@@ -376,6 +381,15 @@ def _at(name: str, stated: object, received_at: datetime, sent: datetime | None)
     return received_at if at is None else fields.by_our_clock(at=at, sent=sent, received_at=received_at)
 
 
+def _who(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ids of an event's person, {} if it names nobody."""
+    if name not in LINKING_IDS:
+        who = _people(properties, *USUAL_IDS)
+        return _one_of(who) if properties.get("mp_lib") in ON_DEVICES else who
+    users, others = LINKING_IDS[name]
+    return _people(properties, users, () if name == "$identify" and _changes_users(properties) else others)
+
+
 def _people(item: Mapping[str, Any], users: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
     """Return the ids of one person as a Fact has them, {} if the item names nobody.
 
@@ -398,6 +412,17 @@ def _people(item: Mapping[str, Any], users: Sequence[str], others: Sequence[str]
         "anonymous_id": anonymous,
         "aliases": tuple(value for value in ids if value not in (user, anonymous)),
     }
+
+
+def _one_of(who: Mapping[str, Any]) -> dict[str, Any]:
+    """Return only the user among the ids of a person, if there is one."""
+    return {"user_id": who["user_id"]} if who.get("user_id") else dict(who)
+
+
+def _changes_users(identify: Mapping[str, Any]) -> bool:
+    """Whether somebody logs in on a device where somebody else has not logged out: they are not one person."""
+    device, before = identify.get("$device_id"), identify.get("$anon_distinct_id")
+    return device is not None and before not in (None, device, f"{DEVICE}{device}")
 
 
 def _ids(item: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

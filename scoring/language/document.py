@@ -33,7 +33,10 @@ CALLS_THAT_ARE_NOT_USE = (
     *("$identify", "$group", "$alias"),  # they say who somebody is, not what was done
     # What libraries report by themselves of a page, or of a server that works while everybody sleeps.
     *("$feature_flag_called", "$experiment_exposure", "$exception", "$csp_violation", "$web_vitals", "$$heatmap"),
-    *("$performance_event", "$snapshot", "$bot_pageview"),
+    *("$performance_event", "$snapshot", "$bot_pageview", "$experiment_started", "[Experiment] Exposure"),
+    *("[Amplitude] Web Vitals", "[Amplitude] Network Request", "[Amplitude] Replay Captured"),
+    # They change what is known of somebody by what it was, which a dated trait cannot say.
+    *("$add", "$append", "$prepend", "$union", "$remove", "$delete", "$clearAll", "$preInsert", "$postInsert"),
 )
 
 

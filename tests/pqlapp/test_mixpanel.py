@@ -165,6 +165,9 @@ class TestPeople:
             ({"distinct_id": "$device:d1", "$device_id": "d1", "$user_id": "ann"}, ("ann", "d1", ())),
             ({"distinct_id": "ann@acme.example", "$user_id": "ann"}, ("ann", None, ("ann@acme.example",))),
             ({"distinct_id": 42}, ("42", None, ())),
+            # A library on a device says who a visitor was by $identify, and only there.
+            ({"distinct_id": "ann", "$device_id": "d1", "$user_id": "ann", "mp_lib": "web"}, ("ann", None, ())),
+            ({"distinct_id": "$device:d1", "$device_id": "d1", "mp_lib": "web"}, (None, "d1", ())),
         ],
     )
     def test_of_an_event(self, properties, expected):
@@ -180,6 +183,14 @@ class TestPeople:
                 "$identify",
                 ("ann", "d1", ()),
             ),
+            # Ben on Ann's device, without a log-out: two people.
+            (
+                "$identify",
+                {"distinct_id": "ben", "$anon_distinct_id": "ann", "$device_id": "d1"},
+                "$identify",
+                ("ben", None, ()),
+            ),
+            ("$identify", {"$anon_distinct_id": "cookie"}, "$identify", ("ann", "cookie", ())),
             ("$create_alias", {"distinct_id": "$device:d1", "alias": "ann"}, "$alias", (None, "d1", ("ann",))),
             ("$create_alias", {"distinct_id": "d1", "alias": "ann"}, "$alias", (None, "d1", ("ann",))),
             ("$merge", {"distinct_id": None, "$distinct_ids": ["d1", "ann"]}, "$alias", (None, "d1", ("ann",))),
@@ -225,6 +236,11 @@ class TestReadPerson:
         known = {"email": "ann@acme.example", "plan": "free", "created_at": "2026-05-03T10:00:00"}
         assert (fact.name, fact.at, fact.user_traits) == ("$identify", NOON + timedelta(microseconds=5200), known)
         assert people(fact) == ("ann", None, ())
+
+    def test_of_a_visitor(self):
+        item = profile(set={"plan": "free"}) | {"$distinct_id": "$device:d1", "$device_id": "d1"}
+        assert people(read_all(mixpanel.read_person, item)[0]) == (None, "d1", ())
+        assert people(read_all(mixpanel.read_person, item | {"$user_id": "ann"})[0]) == ("ann", None, ())
 
     def test_set_once_and_unset(self):
         (fact,) = read_all(mixpanel.read_person, profile(set_once={"utm": "x"}, unset=["plan", "$email"]))
