@@ -201,7 +201,7 @@ def _properties(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 urlpatterns = [
-    re_path(r"^v1/(?:batch|b|import)/?$", batch, name="batch"),
+    *(re_path(rf"^v1/{name}/?$", batch, name="batch") for name in ("import", "b", "batch")),
     re_path(r"^beacon/v1/batch/?$", batch, name="beacon"),
     re_path(rf"^v1/(?P<kind>{'|'.join((*TYPES, *BY_LETTER))})/?$", call, name="call"),
     re_path(r"^v1/m/?$", metrics, name="metrics"),

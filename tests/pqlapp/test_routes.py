@@ -30,6 +30,11 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     # Browsers of the customer's visitors ask first, without a key, whether they may send.
     "ingest:batch": {"POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:call": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:beacon": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:metrics": {"POST": ANYBODY, "OPTIONS": ANYBODY},
+    "ingest:segment-settings": {"GET": ANYBODY, "OPTIONS": ANYBODY},  # constants
+    "ingest:segment-library": {"OPTIONS": ANYBODY},  # says only that it is not here
+    "ingest:rudder-settings": {"GET": ANYBODY, "OPTIONS": ANYBODY},
     "ingest:posthog-capture": {"GET": ANYBODY, "POST": KEYS, "OPTIONS": ANYBODY},  # GET: refused, without an event
     "ingest:posthog-analytics": {"POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:posthog-flags": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},  # constants
