@@ -46,6 +46,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "ingest:mixpanel-import": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:mixpanel-record": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
     "ingest:mixpanel-settings": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
+    "ingest:cloudevents": {"POST": KEYS, "OPTIONS": ANYBODY},
     "events": {"POST": KEYS, "OPTIONS": ANYBODY},
     "api:root": {"GET": WORKERS},
     "api:schema": {"GET": WORKERS},
