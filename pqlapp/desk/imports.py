@@ -29,6 +29,7 @@ SURE_AFTER = timedelta(seconds=5)  # before that a rate says nothing
 FORMATS = {
     "": "Find out",
     "segment": "Segment or RudderStack calls, JSON lines",
+    "posthog": "PostHog export, JSON lines",
     "native": "This system's own items, JSON lines",
     "csv": "CSV",
     "parquet": "Parquet",

@@ -22,7 +22,7 @@ from pqlapp.ingest.history.reading import Ordinals
 from pqlapp.ingest.history.tables import BadMapping
 from pqlapp.parser import Rejected
 from scoring import facts
-from scoring.models import Account, Event, ImportedFile, RejectedLine
+from scoring.models import Account, Event, ImportedFile, RejectedLine, TraitChange
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 MAP = "event=action,user=person,account=company,at=happened"
@@ -95,6 +95,7 @@ class TestGuess:
             (b"{\n" + call(), "segment"),
             (b"", "segment"),
             (b'{"event":"x","at":"2026-05-01","user":"ann"}', "native"),
+            (b'{"uuid":"1","event":"x","distinct_id":"ann","properties":{},"timestamp":"2026-05-01"}', "posthog"),
             (b"PAR1\x15\x04", "parquet"),
         ],
     )
@@ -343,6 +344,57 @@ class TestParquet:
         run.write("a.parquet", b"PAR1 and then nothing of the kind PAR1")
         with pytest.raises(CommandError, match="no readable Parquet"):
             run("a.parquet", map=[MAP])
+
+
+POSTHOG: list[dict[str, Any]] = [
+    {
+        "uuid": "0190a6c4-0000-7000-8000-000000000001",
+        "event": "file uploaded",
+        "distinct_id": "ann",
+        "timestamp": "2026-05-01 09:30:00.123000+00:00",
+        "created_at": "2026-05-01 09:30:02+00:00",
+        "_inserted_at": "2026-05-01 09:31:00+00:00",
+        "person_id": "0190a6c4-0000-7000-8000-00000000000a",
+        "person_properties": {"plan": "not taken"},
+        "elements_chain": "",
+        "team_id": 2,
+        "properties": {"$groups": {"company": "acme"}, "size": 3},
+    },
+    {
+        "uuid": "0190a6c4-0000-7000-8000-000000000002",
+        "event": "$identify",
+        "distinct_id": "ann",
+        "timestamp": "2026-05-01T09:29:00Z",
+        "properties": '{"$anon_distinct_id": "anon-1", "$set": {"plan": "pro"}}',
+        "person": {"distinct_ids": ["ann", "anon-1"]},
+        "elements": [],
+    },
+]
+
+
+def as_lines(*items: dict[str, Any]) -> bytes:
+    return b"\n".join(orjson.dumps(item) for item in items)
+
+
+class TestPostHog:
+    def test_export_comes_in_as_its_libraries_would_have_sent_it(self, run: Run) -> None:
+        run.write("events.jsonl.gz", gzip.compress(as_lines(*POSTHOG)))
+        assert run("events.jsonl.gz")[-1] == last(accepted=2)
+        event = Event.objects.get(name="file uploaded")
+        assert event.at == datetime(2026, 5, 1, 9, 30, 0, 123000, tzinfo=UTC)
+        assert event.properties["size"] == 3 and event.account and event.account.external_id == "acme"
+        assert {change.value for change in TraitChange.objects.filter(key="plan")} == {"pro"}
+        assert run("events.jsonl.gz", again=True)[-1] == last(duplicate=2)
+
+    def test_event_without_a_time_or_with_broken_properties_is_rejected(self, run: Run) -> None:
+        first, second = POSTHOG
+        timeless = {key: value for key, value in first.items() if key not in ("timestamp", "created_at")}
+        broken = [second | {"properties": text} for text in ("{", "[]", '{"a":"\\u0000"}')]
+        run.write("events.jsonl", as_lines(first, timeless, *broken))
+        run("events.jsonl")
+        codes = [line.split(": ")[1].split(",")[0] for line in run.out[:-1]]
+        assert codes == ["bad_json", "no_time", "not_an_object", "nul_character"]
+        assert run.out[-1] == last(accepted=1, rejected=4)
 
 
 class TestPlaces:

@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 
 from pqlapp import parser
-from pqlapp.ingest import native, segment
-from pqlapp.ingest.history import lines, tables
+from pqlapp.ingest import native, posthog, segment
+from pqlapp.ingest.fields import Unusable
+from pqlapp.ingest.history import exports, lines, tables
 from pqlapp.ingest.history.files import HEAD
 from pqlapp.ingest.history.lines import Record
 from pqlapp.ingest.history.tables import BadMapping, Mapped
@@ -39,14 +40,22 @@ class Format:
     id_at: tuple[str, ...]  # where an item has its message id
 
 
-def _segment(item: Item, received_at: datetime) -> Sequence[Fact] | Rejected:
+def _segment(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
     # Its sentAt would move the call to the day of the import.
     call = {key: value for key, value in item.items() if key != "sentAt"}
     return _one(segment.read(call=call, received_at=received_at))
 
 
-def _native(item: Item, received_at: datetime) -> Sequence[Fact] | Rejected:
+def _native(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
     return _one(native.read(item=item, received_at=received_at))
+
+
+def _posthog(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
+    try:
+        event = exports.posthog(item)
+    except Unusable as error:
+        return error.rejected
+    return _one(posthog.read(event=event, group_types=types, received_at=received_at))
 
 
 def _one(read: Fact | Rejected) -> Sequence[Fact] | Rejected:
@@ -57,7 +66,7 @@ def _one(read: Fact | Rejected) -> Sequence[Fact] | Rejected:
 class _Lines:
     """A format of JSON lines: how it reads an item, where its id is, and by what an item is known."""
 
-    read: Read
+    read: Callable[[Item, datetime, Sequence[str]], Sequence[Fact] | Rejected]
     id_at: tuple[str, ...]
     is_like: Callable[[Mapping[str, Any]], bool]
 
@@ -68,6 +77,7 @@ def _has(item: Mapping[str, Any], *names: str) -> bool:
 
 LINES = {
     "segment": _Lines(_segment, ("messageId",), lambda item: item.get("type") in segment.TYPES),
+    "posthog": _Lines(_posthog, ("uuid",), lambda item: _has(item, "event", "distinct_id", "properties")),
     "native": _Lines(_native, ("id",), lambda item: item.keys() <= native.FIELDS and _has(item, "event", "at")),
 }
 # The readers of these are heavy: a module is loaded when its format is asked for.
@@ -75,16 +85,23 @@ TABLES = {"csv": "pqlapp.ingest.history.tables", "parquet": "pqlapp.ingest.histo
 NAMES = (*LINES, *TABLES)
 
 
-def named(*, name: str, mapped: Mapped | None) -> Format:
-    """Return the format with one of NAMES. Raises BadMapping for a table whose columns are not mapped."""
+def named(*, name: str, mapped: Mapped | None, group_types: Sequence[str] = ()) -> Format:
+    """Return the format with one of NAMES; `group_types` are the source's own for accounts.
+
+    Raises BadMapping for a table whose columns are not mapped.
+    """
     if name in LINES:
         like = LINES[name]
-        return Format(name, lambda stream: lines.numbered(stream=stream), like.read, like.id_at)
+        return Format(name, _lines, lambda item, at: like.read(item, at, group_types), like.id_at)
     if mapped is None:
         raise BadMapping(f"this is {name}: {tables.HELP}")
     rows = importlib.import_module(TABLES[name]).rows
     with_id = Mapped({"id": ROW_ID, **mapped.columns})
     return Format(name, partial(_rows, rows, mapped), with_id.read, (with_id.columns["id"],))
+
+
+def _lines(stream: BufferedReader) -> Iterator[Record]:
+    return lines.numbered(stream=stream)
 
 
 def _rows(rows: Callable[..., Iterator[Record]], mapped: Mapped, stream: BufferedReader) -> Iterator[Record]:

@@ -76,7 +76,7 @@ def import_part(
     reading. Raises UnknownFormat, BadMapping, NothingFits, OSError and its like, and what the database raises.
     """
     with part.opened() as raw:
-        format, stream = _understood(part, how, raw)
+        format, stream = _understood(source, part, how, raw)
         known_as = how.known_as(part, format.name)
         file = imports.begin(
             source=source, fingerprint=known_as, name=part.name, at=timezone.now(), job=job, again=again
@@ -96,15 +96,15 @@ def import_part(
             reader.ordinals.close()
 
 
-def newest_day_in(*, part: Part, how: How) -> date | None:
+def newest_day_in(*, source: Source, part: Part, how: How) -> date | None:
     """Return the UTC day of the newest fact of a part; None if none has a time. Raises as import_part() does."""
     with part.opened() as raw:
-        format, stream = _understood(part, how, raw)
+        format, stream = _understood(source, part, how, raw)
         return newest_day(format=format, records=format.records(stream))
 
 
-def _understood(part: Part, how: How, raw: BinaryIO) -> tuple[Format, BufferedReader]:
+def _understood(source: Source, part: Part, how: How, raw: BinaryIO) -> tuple[Format, BufferedReader]:
     """Return the part's format, and its stream as that is to be read."""
     stream = unpacked(raw=raw)
     name = how.format or formats.guess(name=part.name, stream=stream, has_mapping=how.mapped is not None)
-    return formats.named(name=name, mapped=how.mapped), stream
+    return formats.named(name=name, mapped=how.mapped, group_types=source.group_types), stream

@@ -16,6 +16,8 @@ import yaml
 from pqlapp import parser
 from pqlapp.ingest import native
 from pqlapp.ingest.fields import Unusable, instant, unix_time
+from pqlapp.ingest.fields import mapping as mapping_of
+from pqlapp.ingest.history.exports import embedded
 from pqlapp.ingest.history.lines import Record
 from pqlapp.parser import Rejected
 from scoring.facts import Fact
@@ -162,14 +164,7 @@ def _checked(columns: dict[str, str]) -> Mapped:
 
 def _properties(value: object) -> dict[str, Any]:
     """Return the properties of a row that has them in one column, as an object or as JSON."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise Unusable("bad_properties", f"the column of the properties is not JSON: {error.msg}") from error
-    if value is not None and not isinstance(value, dict):
-        raise Unusable("bad_properties", "the column of the properties is a JSON object")
-    return value or {}
+    return mapping_of("properties", embedded("properties", value))
 
 
 def _plain(value: object) -> object:

@@ -104,7 +104,7 @@ class Command(BaseCommand):
         """Return the source's offset, fixed at its first import with --rebase."""
         if source.rebase_days is not None:
             return source.rebase_days
-        newest = max((day for part in parts if (day := newest_day_in(part=part, how=how))), default=None)
+        newest = max((day for part in parts if (day := newest_day_in(source=source, part=part, how=how))), default=None)
         if newest is None:
             return 0
         yesterday = timezone.now().date() - timedelta(days=1)
