@@ -28,7 +28,7 @@ SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "5"))
 SENDERS = 3
 VICTIMS = ("web", "worker", "postgres", "redis")
-PEOPLE, COMPANIES = 30, 8
+PEOPLE, COMPANIES = 20, 5
 TRIES = 3  # of a batch before its sender gives up, as some do
 ONE_IN = 50  # items is poison
 
@@ -40,6 +40,7 @@ class Sender:
     town: Town
     name: str
     stop: threading.Event
+    past: list[list[bytes]]  # what any of them sent
     acknowledged: set[str] = field(default_factory=set)
     sent: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -47,13 +48,12 @@ class Sender:
 
     def run(self) -> None:
         chance = random.Random(f"{SEED} {self.name}")
-        past: list[list[bytes]] = []
         while not self.stop.is_set():
-            batch = [self._item(chance) for _ in range(chance.randrange(1, 60))]
-            if past and chance.random() < 0.3:  # a retry, or a bug of the sender: once more, and in another order
-                batch += chance.sample(chance.choice(past), 1)
+            batch = [self._item(chance) for _ in range(chance.randrange(1, 40))]
+            if self.past and chance.random() < 0.5:  # what another sent, maybe at this moment, in another order
+                batch += self.past[-chance.randrange(1, min(len(self.past), 20) + 1)][:200]
                 chance.shuffle(batch)
-            past = [*past[-20:], batch]
+            self.past.append(batch)
             for _ in range(TRIES):
                 if self._send(batch):
                     break
@@ -72,7 +72,7 @@ class Sender:
                 {"type": "track", "event": "used", "anonymousId": device},
                 {"type": "track", "event": "used", "userId": person},
                 {"type": "track", "event": "used", "anonymousId": device},
-                {"type": "identify", "userId": person, "anonymousId": f"{device}-of-{person}"},
+                {"type": "identify", "userId": person, "anonymousId": f"d-of-{person}"},
                 {"type": "group", "userId": person, "groupId": company, "traits": {"seats": chance.randrange(99)}},
             ]
         )
@@ -120,7 +120,8 @@ def drained(town: Town) -> bool:
 def test_what_was_acknowledged_is_stored_once_whatever_is_killed(town: Town, until: Callable[..., None]) -> None:
     sys.stdout.write(f"CHAOS_SEED={SEED}\n")
     stop, chance = threading.Event(), random.Random(SEED)
-    senders = [Sender(town, f"chaos-{SEED}-{number}", stop) for number in range(SENDERS)]
+    past: list[list[bytes]] = []
+    senders = [Sender(town, f"chaos-{SEED}-{number}", stop, past) for number in range(SENDERS)]
     threads = [threading.Thread(target=sender.run) for sender in senders]
     for thread in threads:
         thread.start()
