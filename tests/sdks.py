@@ -252,7 +252,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return take(**given)
 
         monkeypatch.setattr(door, "take", taken)
-        monkeypatch.setattr(door, "RETRY_AFTER", retry_after)
+        monkeypatch.setitem(door.RETRY_AFTER, status, retry_after)
 
     return refuse
 

@@ -29,7 +29,7 @@ def library(request: pytest.FixtureRequest, wire: Wire, failures: list[tuple[str
         failures.append((str(error), len(calls)))
 
     def opened(**options: Any) -> Client:
-        given = {"write_key": wire.key, "host": wire.url, "on_error": given_up, "upload_interval": 0.05, "timeout": 30}
+        given = {"write_key": wire.key, "host": wire.url, "on_error": given_up, "upload_interval": 0.05, "max_retries": 4}
         clients.append(request.param(**given | options))
         return clients[-1]
 
