@@ -29,8 +29,8 @@ def library(request: pytest.FixtureRequest, wire: Wire, failures: list[tuple[str
         failures.append((str(error), len(calls)))
 
     def opened(**options: Any) -> Client:
-        given = {"write_key": wire.key, "host": wire.url, "on_error": given_up, "upload_interval": 0.05, "max_retries": 4}
-        clients.append(request.param(**given | options))
+        given = {"write_key": wire.key, "host": wire.url, "on_error": given_up}
+        clients.append(request.param(**given | {"upload_interval": 0.05, "max_retries": 4} | options))
         return clients[-1]
 
     yield opened
