@@ -21,6 +21,7 @@ from routing.models import AE
 
 EVERYBODY = frozenset(people.ROLES)
 MANAGERS = frozenset({"Manager", "Admin"})
+ADMINS = frozenset({"Admin"})
 
 
 @dataclass(frozen=True, slots=True)

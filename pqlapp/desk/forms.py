@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from routing.models import AE
+from scoring.models import Key
 
 MORNING = time(8)  # a snoozed lead is back before the day's work
 
@@ -85,3 +86,17 @@ class Reassign(forms.Form):
 
     to = forms.ModelChoiceField(AE.objects.select_related("user").filter(is_active=True), required=False)
     note = forms.CharField(required=False, max_length=500, strip=True)
+
+
+class NewSource(forms.Form):
+    """What a new sender is called."""
+
+    slug = forms.SlugField(
+        max_length=64, error_messages={"invalid": "A name has small letters, digits and hyphens, such as web-app."}
+    )
+
+
+class NewKey(forms.Form):
+    """What a new key opens."""
+
+    kind = forms.ChoiceField(choices=Key.Kind.choices, initial=Key.Kind.WRITE)

@@ -1,19 +1,19 @@
-"""Fourteen days of activity as a small picture, with the same said in words. Pure."""
+"""Activity by day, or by minute, as a small picture, with the same said in words. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 DAYS = 14
-WIDTH, HEIGHT = 98, 22
-STEP = WIDTH / DAYS
-GAP = 2.0
+HEIGHT = 22
+STEPS = {"days": 7.0, "minutes": 4.0}  # width of one, with the gap to the next
+GAPS = {"days": 2.0, "minutes": 1.0}
 STUB = 1.5  # height of a day without activity
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day of the picture, as attributes of an SVG rectangle."""
+    """One day or minute of the picture, as attributes of an SVG rectangle."""
 
     x: float
     y: float
@@ -24,12 +24,17 @@ class Bar:
 
 @dataclass(frozen=True)
 class Sparkline:
-    """Events a day, the oldest first, DAYS of them."""
+    """Events a day, or a minute, the oldest first."""
 
     counts: Sequence[int]
+    unit: str = "days"  # or "minutes"
 
-    width = WIDTH
     height = HEIGHT
+
+    @property
+    def width(self) -> int:
+        """The picture's width in pixels."""
+        return round(len(self.counts) * STEPS[self.unit])
 
     @cached_property
     def total(self) -> int:
@@ -40,7 +45,7 @@ class Sparkline:
     def bars(self) -> list[Bar]:
         """The days as bars, the busiest one as high as the picture."""
         most = max(self.counts, default=0)
-        return [_bar(i, count, most) for i, count in enumerate(self.counts)]
+        return [_bar(i, count, most, STEPS[self.unit], GAPS[self.unit]) for i, count in enumerate(self.counts)]
 
     @cached_property
     def trend(self) -> str:
@@ -62,11 +67,11 @@ class Sparkline:
     def words(self) -> str:
         """What the picture shows: "rising, 41 events in 14 days"."""
         if not self.total:
-            return f"quiet, no events in {len(self.counts)} days"
+            return f"quiet, no events in {len(self.counts)} {self.unit}"
         events = "event" if self.total == 1 else "events"
-        return f"{self.trend}, {self.total:,} {events} in {len(self.counts)} days"
+        return f"{self.trend}, {self.total:,} {events} in {len(self.counts)} {self.unit}"
 
 
-def _bar(i: int, count: int, most: int) -> Bar:
+def _bar(i: int, count: int, most: int, step: float, gap: float) -> Bar:
     height = STUB if not count else max(3.0, round(count / most * HEIGHT, 1))
-    return Bar(round(i * STEP, 1), round(HEIGHT - height, 1), round(STEP - GAP, 1), height, not count)
+    return Bar(round(i * step, 1), round(HEIGHT - height, 1), round(step - gap, 1), height, not count)

@@ -66,15 +66,33 @@ document.addEventListener("htmx:afterSettle", (event) => {
   place = -1;
 });
 
-function say(words) {
+function say(words, kind = "error") {
   const message = document.createElement("p");
-  message.className = "message error";
+  message.className = `message ${kind}`;
   message.textContent = words;
   document.getElementById("messages").replaceChildren(message);
 }
 
 document.addEventListener("htmx:responseError", () => say("That did not work: the page may be out of date. Reload it."));
 document.addEventListener("htmx:sendError", () => say("The server cannot be reached. Try again in a moment."));
+
+// ---- parts that renew themselves: what was unfolded or scrolled stays so, and the first event is told to everybody
+
+let unfolded = [];
+let scrolled = [];
+let heard = document.getElementById("source")?.dataset.heard;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const inside = [...event.target.querySelectorAll("[id]")];
+  unfolded = inside.filter((each) => each.open).map((each) => each.id);
+  scrolled = inside.filter((each) => each.scrollLeft).map((each) => [each.id, each.scrollLeft]);
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, left] of scrolled) document.getElementById(id)?.scrollTo(left, 0);
+  const now = document.getElementById("source")?.dataset.heard;
+  if (heard === "no" && now === "yes") say("Your first event is here.", "success");
+  heard = now;
+});
 
 // ---- keys
 

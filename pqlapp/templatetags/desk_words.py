@@ -49,6 +49,26 @@ def moment(when: datetime | None) -> str:
 
 
 @register.filter
+def ago(when: datetime, now: datetime) -> str:
+    """Write how long ago something was: "3 s ago", "4 min ago", "12 d ago"."""
+    length = now - when
+    return f"{max(0, int(length.total_seconds()))} s ago" if length < timedelta(minutes=1) else f"{span(length)} ago"
+
+
+@register.filter
+def clock(when: datetime, now: datetime) -> str:
+    """Write a time as "14:05:09" in the viewer's zone, of another day as "3 Dec, 14:05"."""
+    local = timezone.localtime(when)
+    return f"{local:%H:%M:%S}" if local.date() == timezone.localtime(now).date() else moment(when)
+
+
+@register.filter
+def number(count: int) -> str:
+    """Write a whole number with its thousands apart: "12,400"."""
+    return f"{count:,}"
+
+
+@register.filter
 def turns(billionths: int) -> str:
     """Write a credit of the rotation in turns: "+0.333", "−0.500", "0"."""
     thousandths = round(billionths / 1_000_000)

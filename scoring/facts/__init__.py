@@ -14,6 +14,7 @@ from scoring.facts.arrivals import (
     note,
     show,
     thin_arrivals,
+    totals,
     turned_away,
     watch,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "separate_account",
     "show",
     "thin_arrivals",
+    "totals",
     "turned_away",
     "watch",
 ]

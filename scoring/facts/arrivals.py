@@ -53,10 +53,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What came in one minute, by one source and wire."""
+    """What came from one source by one wire: in one minute, or altogether."""
 
     source: int
-    at: datetime  # when the minute began
+    at: datetime  # when the minute, or the whole time, began
     wire: str
     accepted: int
     duplicate: int
@@ -67,6 +67,7 @@ class Count:
     skew: int | None  # milliseconds by which the client's clock was behind ours, the last; and the extremes
     skew_low: int | None
     skew_high: int | None
+    last_at: datetime  # of the last call, as far as it is known: of a folded minute its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +289,18 @@ def counted(*, since: datetime, source: Source | None = None) -> list[Count]:
 
     Minutes are kept for three days: `since` reaches no further back.
     """
+    return _counts(_COUNTED, since, source)
+
+
+def totals(*, since: datetime, source: Source | None = None) -> list[Count]:
+    """Return what came since (at most three days ago) by source and wire: of one source, or of all."""
+    return _counts(_TOTALS, since, source)
+
+
+def _counts(sql: str, since: datetime, source: Source | None) -> list[Count]:
     with cursor() as c:
         c.row_factory = class_row(Count)
-        return c.execute(_COUNTED, {"since": since, "source": source and source.pk}).fetchall()
+        return c.execute(sql, {"since": since, "source": source and source.pk}).fetchall()
 
 
 def turned_away(*, source: Source | None, since: datetime) -> list[Turned]:
@@ -301,12 +311,12 @@ def turned_away(*, source: Source | None, since: datetime) -> list[Turned]:
 
 
 # One statement each: so a line is seen in the log or folded, never in both, never in neither.
-_COUNTED = """
-SELECT source_id AS source, date_trunc('minute', at, 'UTC') AS at, wire, sum(accepted)::bigint AS accepted,
+_COUNTS = """
+SELECT source_id AS source, {at} AS at, wire, sum(accepted)::bigint AS accepted,
        sum(duplicate)::bigint AS duplicate, sum(rejected)::bigint AS rejected,
        sum(without_company)::bigint AS without_company, sum(future)::bigint AS future, sum(past)::bigint AS past,
        (array_agg(skew ORDER BY at DESC) FILTER (WHERE skew IS NOT NULL))[1] AS skew,
-       min(skew_low) AS skew_low, max(skew_high) AS skew_high
+       min(skew_low) AS skew_low, max(skew_high) AS skew_high, max(at) AS last_at
 FROM (
     SELECT source_id, at, wire, accepted, duplicate, rejected, without_company, future, past, skew, skew_low, skew_high
     FROM scoring_traffic WHERE at >= %(since)s::timestamptz AND NOT is_hour
@@ -317,6 +327,8 @@ FROM (
 WHERE source_id = coalesce(%(source)s::bigint, source_id)
 GROUP BY 1, 2, 3 ORDER BY 2, 1, 3
 """
+_COUNTED = _COUNTS.format(at="date_trunc('minute', at, 'UTC')")
+_TOTALS = _COUNTS.format(at="%(since)s::timestamptz")
 _TURNED_AWAY = """
 SELECT code, sum(count)::bigint AS count, max(last_at) AS last_at,
        (array_agg(message ORDER BY last_at DESC))[1] AS message,
