@@ -16,6 +16,7 @@ from pqlapp.desk.snippets import PLACEHOLDER, snippets
 from scoring import facts
 from scoring.models import Key, Source
 
+KINDS = {Key.Kind.WRITE: "Write key: public, sends only", Key.Kind.SERVER: "Server key: secret, and for the API"}
 LOOKED_AT_FOR = timedelta(minutes=1)  # a page that is open asks again long before
 
 
@@ -97,7 +98,7 @@ def _source_page(request: HttpRequest, viewer: Viewer, slug: str, made: dict[str
             "libraries": source.libraries.order_by("-last_at"),
             "glimpses": source.glimpses.order_by("-id")[: facts.LOOKS],
             "keys": source.keys.select_related("created_by").order_by("revoked_at", "-created_at"),
-            "kinds": Key.Kind.choices,
+            "kinds": KINDS.items(),
             "snippets": snippets(address=request.build_absolute_uri("/")[:-1], key=secret),
             "now": now,
             **made,

@@ -52,23 +52,30 @@ class Traffic:
         told = [count for count in self.totals if count.skew is not None]
         if not told:
             return ""
-        low = min(count.skew_low or 0 for count in told)
-        high = max(count.skew_high or 0 for count in told)
-        last = f"the last call: {_skew(told[0].skew or 0)}"
-        return last if abs(high - low) <= HONEST else f"{last}; between {_skew(low)} and {_skew(high)}"
+        last = max(told, key=lambda count: count.last_at).skew or 0
+        extremes = [skew for skew in (self._behind, -self._ahead) if abs(skew) > HONEST and skew != last]
+        return "; ".join([f"last {_skew(last)}", *(f"up to {_skew(skew)}" for skew in extremes)])
+
+    @property
+    def _behind(self) -> int:
+        """Milliseconds by which the slowest clock was behind ours."""
+        return max((count.skew_high or 0 for count in self.totals), default=0)
+
+    @property
+    def _ahead(self) -> int:
+        """Milliseconds by which the fastest clock was ahead of ours."""
+        return max((-(count.skew_low or 0) for count in self.totals), default=0)
 
     @property
     def warnings(self) -> list[str]:
         """What is odd about it, each in a sentence."""
-        ahead = max((-(count.skew_low or 0) for count in self.totals), default=0)
-        behind = max((count.skew_high or 0 for count in self.totals), default=0)
         future, past = sum(c.future for c in self.totals), sum(c.past for c in self.totals)
         strangers = sum(count.without_company for count in self.totals)
         seen = self.accepted + self.duplicate + self.rejected
         told = [
             (self.rejected > seen * SHARE_WORTH_TELLING, f"{_share(self.rejected, seen)} of what came was rejected."),
-            (behind > HONEST, f"A client’s clock was {_long(behind)} behind ours."),
-            (ahead > HONEST, f"A client’s clock was {_long(ahead)} ahead of ours."),
+            (self._behind > HONEST, f"A client’s clock was {_long(self._behind)} behind ours."),
+            (self._ahead > HONEST, f"A client’s clock was {_long(self._ahead)} ahead of ours."),
             (future, f"{_events(future)} dated in the future: ignored until that day comes."),
             (past, f"{_events(past)} dated more than 30 days ago: counted on that day."),
             (

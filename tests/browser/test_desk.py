@@ -1,5 +1,7 @@
 """The desk in a real browser: by keyboard, without JavaScript, at three widths, for everybody."""
 
+import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,7 +60,8 @@ def visit(browser: Browser, live_server: LiveServer, team: Team) -> Iterator[Vis
 
 def pages() -> list[str]:
     acme = lead_of("acme")
-    return ["/", "/?tab=closed", "/?ae=unassigned", f"/leads/{acme.pk}/", f"/accounts/{acme.account_id}/", "/team/"]
+    leads = ["/", "/?tab=closed", "/?ae=unassigned", f"/leads/{acme.pk}/", f"/accounts/{acme.account_id}/", "/team/"]
+    return [*leads, "/sources/", "/sources/web/"]
 
 
 def on_row(page: Page, name: str) -> None:
@@ -158,10 +161,49 @@ class TestWithoutJavaScript:
         assert page.locator("html").get_attribute("data-theme") == "dark"
 
 
+class TestSources:
+    def test_the_first_event_appears_by_itself(self, visit: Visit, team: Team, live_server: LiveServer) -> None:
+        page = visit("ada")
+        page.goto("/sources/")
+        page.get_by_label("Name of a new source").fill("mobile-app")
+        page.get_by_role("button", name="New source").click()
+        expect(page.get_by_text("Waiting for your first event")).to_be_visible()
+        page.get_by_role("button", name="New key").click()
+        key = page.get_by_label("The key", exact=True).input_value()
+        assert f'Authorization: Bearer {key}"' in page.get_by_role("group", name="Any in curl").inner_text()
+        send(live_server, key, {"event": "Hello", "user": "ann", "account": "acme"}, {"event": "Bye"})
+        expect(page.get_by_role("status")).to_contain_text("Your first event is here.")
+        expect(page.get_by_role("row", name="Hello ann acme")).to_contain_text("accepted")
+        expect(page.get_by_role("row", name="Bye")).to_contain_text("an item needs a user")
+        page.get_by_text("A sample").click()
+        expect(page.get_by_text('{"event":"Bye"}')).to_be_visible()
+        send(live_server, key, {"event": "Again", "user": "ann"})
+        expect(page.get_by_role("row", name="Again ann")).to_be_visible()
+        expect(page.get_by_text('{"event":"Bye"}')).to_be_visible()  # it was not folded up by what came
+
+    def test_without_javascript_keys_are_made_and_revoked(self, visit: Visit, team: Team) -> None:
+        page = visit("ada", java_script_enabled=False)
+        page.goto("/sources/web/")
+        page.get_by_role("button", name="New key").click()
+        assert page.get_by_label("The key", exact=True).input_value().startswith("wk_")
+        page.get_by_text("Revoke…", exact=True).click()
+        page.get_by_role("button", name="Revoke").click()
+        assert "is revoked" in page.inner_text("#messages")
+        assert page.get_by_text("Revoke…", exact=True).count() == 0
+
+
+def send(server: LiveServer, key: str, *items: dict[str, str]) -> None:
+    """Post events as a sender does."""
+    headers = {"Authorization": f"Bearer {key}"}
+    body = json.dumps({"events": items}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/api/v1/events", body, headers)) as answer:
+        assert answer.status == 200
+
+
 class TestForEverybody:
     @pytest.mark.parametrize("theme", ["light", "dark"])
     def test_axe_finds_nothing(self, visit: Visit, team: Team, theme: str) -> None:
-        page = visit("mia", color_scheme=theme)
+        page = visit("ada", color_scheme=theme)
         for where in pages():
             page.goto(where)
             for details in page.locator("details").all():
@@ -177,7 +219,7 @@ class TestForEverybody:
             page.keyboard.press("Escape")
 
     def test_nothing_is_wider_than_the_screen(self, visit: Visit, team: Team) -> None:
-        page = visit("mia")
+        page = visit("ada")
         for width in (320, *WIDTHS):
             page.set_viewport_size({"width": width, "height": 800})
             for where in pages():
@@ -188,7 +230,7 @@ class TestForEverybody:
                 assert over <= 0, f"{where} at {width}: {over} px too wide"
 
     def test_targets_are_large_enough(self, visit: Visit, team: Team) -> None:
-        page = visit("mia", width=360)
+        page = visit("ada", width=360)
         for where in pages():
             page.goto(where)
             for target in page.locator("button:visible, summary:visible, select:visible, input:visible").all():

@@ -21,6 +21,7 @@ OVERSEERS = frozenset({"manager", "admin", "server key"})
 OWNERS = frozenset({"admin", "server key"})
 LOGGED_IN = frozenset({"AE", "manager", "admin"})
 MANAGERS = frozenset({"manager", "admin"})
+ADMIN = frozenset({"admin"})
 NOBODY: frozenset[str] = frozenset()
 
 # Who may, by the name of the route and the method. What is not here, nobody may.
@@ -86,6 +87,12 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "act": {"POST": LOGGED_IN},
     "account": {"GET": LOGGED_IN},
     "team": {"GET": MANAGERS},
+    "sources": {"GET": ADMIN},
+    "new-source": {"POST": ADMIN},
+    "source": {"GET": ADMIN},
+    "new-key": {"POST": ADMIN},
+    "revoke-key": {"POST": ADMIN},
+    "forget-samples": {"POST": ADMIN},
     "prefer": {"POST": LOGGED_IN},
     "login": {},
     "logout": {},
@@ -98,6 +105,7 @@ IN_ADMIN = {"app_label": "auth"}
 # The ingest doors look for a key in the body too, so there has to be one that they can read.
 BODY = b'{"batch": [], "events": []}'
 REFUSED = (401, 403, 404, 405)
+SOURCE_PAGES = ("source", "new-key", "revoke-key", "forget-samples")
 
 
 @pytest.fixture
@@ -123,7 +131,8 @@ def address(name: str, arguments: set[str], world: World) -> str:
     ids = {"lead": world.lead.pk, "act": world.lead.pk, "rule-version": world.version.pk, "pool": world.lead.pool_id}
     ids |= {"account": world.acme.pk, "ae": world.lead.ae_id}
     noun = name.removeprefix("api:").removesuffix(f"-{name.rpartition('-')[2]}")
-    known = {"pk": ids.get(noun, 1), "slug": "new-business", "verb": "accept", "kind": "track"}
+    slug = "app" if name in SOURCE_PAGES else "new-business"
+    known = {"pk": ids.get(noun, 1), "slug": slug, "verb": "accept", "kind": "track"}
     known |= {"key": "phc_test", "form": "config"}
     return reverse(name, kwargs={argument: known[argument] for argument in arguments})
 
