@@ -93,6 +93,9 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "new-key": {"POST": ADMIN},
     "revoke-key": {"POST": ADMIN},
     "forget-samples": {"POST": ADMIN},
+    "import": {"GET": ADMIN, "POST": ADMIN},
+    "stop-import": {"POST": ADMIN},
+    "import-rejects": {"GET": ADMIN},
     "prefer": {"POST": LOGGED_IN},
     "login": {},
     "logout": {},
@@ -105,7 +108,7 @@ IN_ADMIN = {"app_label": "auth"}
 # The ingest doors look for a key in the body too, so there has to be one that they can read.
 BODY = b'{"batch": [], "events": []}'
 REFUSED = (401, 403, 404, 405)
-SOURCE_PAGES = ("source", "new-key", "revoke-key", "forget-samples")
+SOURCE_PAGES = ("source", "new-key", "revoke-key", "forget-samples", "import", "stop-import", "import-rejects")
 
 
 @pytest.fixture
