@@ -87,6 +87,13 @@ class NewExclusion(Body):
         return attrs
 
 
+class Merge(Body):
+    """Into which account; with `dry_run` it is only shown what that would bring together."""
+
+    into = Text(max_length=LONGEST_ID, help_text="the id, as its sender gives it, of the account that stays")
+    dry_run = serializers.BooleanField(required=False, default=False)
+
+
 class RuleText(Body):
     """A rule document as YAML."""
 

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from pqlapp.parser import Refused
 from routing import leads
-from scoring import engine, language, rules
+from scoring import engine, facts, language, rules
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     rules.NothingToRollBackTo: Problem("nothing-to-roll-back-to", 409, "No version was live before"),
     NotLive: Problem("not-live", 409, "The version is not live"),
     engine.SignalsMissing: Problem("signals-missing", 409, "History has not been read for this document"),
+    facts.CannotMerge: Problem("cannot-merge", 409, "The accounts cannot become one"),
     leads.IllegalMove: Problem("illegal-move", 409, "The lead does not allow this now"),
     leads.NotAvailable: Problem("not-available", 409, "The AE cannot be given the lead"),
     leads.LeadError: Problem("invalid-request", 422, "The request is not valid"),

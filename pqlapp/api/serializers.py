@@ -120,13 +120,13 @@ class ScoreRow(Shown):
 
 
 class AccountRow(Shown):
-    """An account with its scores."""
+    """An account with its scores. One that was merged into another has none: that one counts for it."""
 
     scores = ScoreRow(many=True)
 
     class Meta:
         model = Account
-        fields: Fields = ("id", "external_id", "kind", "created_at", "scores")
+        fields: Fields = ("id", "external_id", "kind", "created_at", "merged_into", "scores")
 
 
 class AccountShown(AccountRow):
@@ -140,6 +140,29 @@ class AccountShown(AccountRow):
     def get_traits(self, account: Account) -> dict[str, Any]:
         """Return the traits, as the view has read them."""
         return dict(self.context["traits"])
+
+
+class SideOfMerge(serializers.Serializer[Any]):
+    """What there is of an account."""
+
+    id = serializers.IntegerField(source="account.pk")
+    external_id = serializers.CharField(source="account.external_id")
+    kind = serializers.CharField(source="account.kind")
+    users = serializers.IntegerField(help_text="whose home it is")
+    events = serializers.IntegerField(help_text="of the last 28 days, today (UTC) included")
+    outcomes = serializers.IntegerField()
+    scores = ScoreRow(many=True)
+
+
+class MergeShown(serializers.Serializer[Any]):
+    """What two accounts were, and what the one that stays is then. Open leads follow: one for each motion stays."""
+
+    merged = serializers.BooleanField(help_text="false: this only shows what would be")
+    other = SideOfMerge()
+    into = SideOfMerge()
+    users = serializers.IntegerField()
+    events = serializers.IntegerField()
+    outcomes = serializers.IntegerField()
 
 
 class RuleChange(serializers.Serializer[Any]):

@@ -1,6 +1,6 @@
 """Facts: what senders, people and other systems say happened. Whatever is known comes in by these verbs."""
 
-from scoring.facts.accounts import CannotMerge, MergePreview, merge_accounts, preview_merge, separate_account
+from scoring.facts.accounts import CannotMerge, MergePreview, Side, merge_accounts, preview_merge, separate_account
 from scoring.facts.arrivals import (
     LOOKS,
     Count,
@@ -22,7 +22,15 @@ from scoring.facts.outcomes import account_named, exclude, lift_exclusion, recor
 from scoring.facts.partitions import prepare_partitions
 from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of, record
 from scoring.facts.retention import RETENTION, KeptTooShort, drop_later, keep_events, run_retention
-from scoring.facts.senders import create_key, create_source, fix_rebase, key_for, revoke_key
+from scoring.facts.senders import (
+    InvalidConversions,
+    create_key,
+    create_source,
+    fix_rebase,
+    key_for,
+    revoke_key,
+    set_conversions,
+)
 
 __all__ = [
     "LOOKS",
@@ -31,11 +39,13 @@ __all__ = [
     "Count",
     "Envelope",
     "Fact",
+    "InvalidConversions",
     "KeptTooShort",
     "MergePreview",
     "NamesNobody",
     "Reason",
     "Recorded",
+    "Side",
     "Status",
     "Turned",
     "account_named",
@@ -61,6 +71,7 @@ __all__ = [
     "revoke_key",
     "run_retention",
     "separate_account",
+    "set_conversions",
     "show",
     "thin_arrivals",
     "totals",

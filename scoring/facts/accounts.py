@@ -85,7 +85,7 @@ def _side(account: Account, as_of: date) -> Side:
         users=ProductUser.objects.filter(home=account, merged_into=None).count(),
         events=int(row[0]) if row else 0,
         outcomes=account.outcomes.count(),
-        scores=list(account.scores.select_related("rule_set").order_by("rule_set")),
+        scores=list(account.scores.select_related("rule_set", "version").order_by("rule_set")),
     )
 
 
@@ -119,7 +119,7 @@ def merge_accounts(*, other: Account, into: Account, by: AbstractBaseUser | None
     return into
 
 
-def separate_account(*, account: Account, by: AbstractBaseUser | None, at: datetime) -> Account:
+def separate_account(*, account: Account, at: datetime) -> Account:
     """Let a merged account stand for itself again, and return it.
 
     Homes, traits and outcomes are parted at once; what is counted, by a job that folds the events anew. Leads stay

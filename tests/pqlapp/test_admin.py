@@ -234,3 +234,40 @@ class TestPeople(World):
         acme = Account.objects.get(external_id="acme")
         page = self.client.get(self.page("scoring_account_change", acme.pk)).content.decode()
         assert reverse("account", args=[acme.pk]) in page and "Acme &amp; Sons" in page
+
+
+class TestMerges(World):
+    def merge_page(self, name: str) -> str:
+        return f"{self.page('scoring_account_changelist')}{desk_world.account(name).pk}/merge/"
+
+    def test_shows_what_comes_together_before_it_merges(self) -> None:
+        asked = self.client.post(self.merge_page("globex"), {"into": "nobody"})
+        assert b"No account is known by this id." in asked.content
+        shown = self.client.post(self.merge_page("globex"), {"into": "acme"}, follow=True)
+        assert b"Merge globex into acme" in shown.content
+        assert b"Events in 28 days" in shown.content
+        assert desk_world.account("globex").merged_into is None
+        done = self.client.post(shown.redirect_chain[-1][0], follow=True)
+        assert desk_world.account("globex").merged_into == desk_world.account("acme")
+        assert done.status_code == 200
+        again = self.client.get(f"{self.merge_page('globex')}?into={desk_world.account('initech').pk}", follow=True)
+        assert b"was merged into acme before" in again.content
+
+    def test_takes_a_merge_back(self) -> None:
+        facts.merge_accounts(
+            other=desk_world.account("globex"), into=desk_world.account("acme"), by=self.team.admin, at=NOW
+        )
+        page = self.page("scoring_account_change", desk_world.account("globex").pk)
+        assert b"into <a" in self.client.get(page).content
+        self.client.post(self.merge_page("globex").replace("/merge/", "/separate/"))
+        assert desk_world.account("globex").merged_into is None
+
+    def test_names_the_conversions_of_a_source(self) -> None:
+        source = Source.objects.get()
+        page = "scoring_source_change"
+        assert "Name each event once." in self.post(
+            page, source.pk, conversion_events='[{"event": "a", "kind": "paid"}, {"event": "a", "kind": "won"}]'
+        )
+        self.post(page, source.pk, conversion_events='[{"event": "Plan Bought", "kind": "paid"}]')
+        source.refresh_from_db()
+        assert source.conversion_events == [{"event": "Plan Bought", "kind": "paid"}]

@@ -178,3 +178,24 @@ class TestExclusions:
         world.admin.post("exclusions", self.SAID, status=201)
         assert [e["value"] for e in world.manager.get("exclusions?why=internal")["results"]] == ["acme"]
         assert world.manager.get("exclusions?why=bot")["results"] == []
+
+
+class TestMerge:
+    def test_is_shown_first_then_done(self, world: World) -> None:
+        seen = world.server_key.post("accounts/globex/merge", {"into": "acme", "dry_run": True})
+        assert (seen["merged"], seen["other"]["external_id"], seen["into"]["external_id"]) == (False, "globex", "acme")
+        assert seen["events"] == seen["other"]["events"] + seen["into"]["events"]
+        assert world.server_key.get("accounts/globex")["merged_into"] is None
+        assert world.server_key.post("accounts/globex/merge", {"into": "acme"})["merged"] is True
+        assert world.server_key.get("accounts/globex")["merged_into"] == world.acme.pk
+
+    def test_is_refused_with_a_reason(self, world: World) -> None:
+        problem = world.server_key.post("accounts/acme/merge", {"into": "acme"}, status=409)
+        assert "into itself" in problem["detail"]
+        assert world.server_key.post("accounts/acme/merge", {"into": "nobody"}, status=422)
+        assert world.server_key.post("accounts/acme/separate", status=409)
+        world.manager.post("accounts/globex/merge", {"into": "acme"}, status=403)
+
+    def test_can_be_taken_back(self, world: World) -> None:
+        world.server_key.post("accounts/globex/merge", {"into": "acme"})
+        assert world.server_key.post("accounts/globex/separate")["merged_into"] is None

@@ -80,7 +80,7 @@ class TestMerge:
         after()
         first = world()
         assert first["traits"] == {"plan": "pro", "size": 9}
-        facts.separate_account(account=account("acme"), by=None, at=LATER)
+        facts.separate_account(account=account("acme"), at=LATER)
         work_off()
         merge("acme", "globex")
         assert world() == first
@@ -145,7 +145,7 @@ class TestSeparation:
         apart = world()
         merge("acme", "globex")
         assert world() != apart
-        facts.separate_account(account=account("acme"), by=None, at=LATER)
+        facts.separate_account(account=account("acme"), at=LATER)
         work_off()
         assert world() == apart
         assert tiles.verify() is None
@@ -153,4 +153,4 @@ class TestSeparation:
     def test_is_refused_for_an_account_of_its_own(self) -> None:
         send(call(into="acme"))
         with pytest.raises(facts.CannotMerge, match="not merged"):
-            facts.separate_account(account=account("acme"), by=None, at=NOW)
+            facts.separate_account(account=account("acme"), at=NOW)

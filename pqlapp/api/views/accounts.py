@@ -1,6 +1,7 @@
 """Accounts, their scores, what they bought, and who does not count."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -39,7 +40,14 @@ BY_EXTERNAL_ID = "external:"
 class AccountView(Door):
     """`{id}` is our number or the sender's own id; `external:` before it says the latter where both are numbers."""
 
-    rights = {"list": OVERSEERS, "retrieve": WORKERS, "score": WORKERS, "history": WORKERS}
+    rights = {
+        "list": OVERSEERS,
+        "retrieve": WORKERS,
+        "score": WORKERS,
+        "history": WORKERS,
+        "merge": OWNERS,
+        "separate": OWNERS,
+    }
     filters = {"list": lists.AccountFilter, "history": lists.HistoryFilter}
     lookup_value_regex = "[^/]{1,600}"
     queryset = Account.objects.all()
@@ -98,6 +106,34 @@ class AccountView(Door):
         """List the changes of an account's scores, the newest first."""
         changes = ScoreChange.objects.filter(account=self.get_object()).select_related("rule_set", "version")
         return self.page(changes.defer("version__text", "version__document"), serializers.ScoreChangeShown)
+
+    @extend_schema(request=bodies.Merge, responses=serializers.MergeShown)
+    @action(detail=True, methods=["post"])
+    def merge(self, request: Request, pk: str) -> Response:
+        """Let an account count for another from now on, for ever back; `dry_run` only shows what that would be."""
+        account, said = self.get_object(), self.read(bodies.Merge)
+        into = facts.account_named(external_id=said["into"])
+        if into is None:
+            raise ValidationError({"into": f"no account is known as {said['into'][:200]!r}"})
+        shown = serializers.MergeShown(_preview(account, into, merged=not said["dry_run"])).data
+        if not said["dry_run"]:
+            facts.merge_accounts(other=account, into=into, by=auth.person(request=request), at=now())
+            bell.ring(shards=[shard_of(account.pk), shard_of(into.pk)])
+        return Response(shown)
+
+    @extend_schema(request=bodies.Nothing, responses=serializers.AccountRow)
+    @action(detail=True, methods=["post"])
+    def separate(self, request: Request, pk: str) -> Response:
+        """Let a merged account stand for itself again; what it counts follows by a job. Leads stay where they are."""
+        self.read(bodies.Nothing)
+        account = facts.separate_account(account=self.get_object(), at=now())
+        bell.ring(shards=[shard_of(account.pk)])
+        return Response(serializers.AccountRow(account).data)
+
+
+def _preview(account: Account, into: Account, *, merged: bool) -> dict[str, Any]:
+    seen = facts.preview_merge(other=account, into=into, as_of=now().date())
+    return {"merged": merged} | {field.name: getattr(seen, field.name) for field in fields(seen)}
 
 
 def _scores() -> "Prefetch[str, QuerySet[Score], str]":
