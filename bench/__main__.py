@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-STANDARD = ("latency", "http", "imports", "rescore")
+STANDARD = ("latency", "fold", "http", "imports", "rescore")
 ON_REQUEST = ("first_run",)  # installs from the network
 
 
