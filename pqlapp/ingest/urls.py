@@ -2,12 +2,13 @@
 
 from django.urls import URLPattern
 
-from pqlapp.ingest import cloudevents, mixpanel, posthog, segment
+from pqlapp.ingest import amplitude, cloudevents, mixpanel, posthog, segment
 
 app_name = "ingest"
 urlpatterns: list[URLPattern] = [
     *segment.urlpatterns,
     *posthog.urlpatterns,
     *mixpanel.urlpatterns,
+    *amplitude.urlpatterns,
     *cloudevents.urlpatterns,
 ]

@@ -47,6 +47,10 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "ingest:mixpanel-import": {"GET": KEYS, "POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:mixpanel-record": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
     "ingest:mixpanel-settings": {"GET": ANYBODY, "POST": ANYBODY, "OPTIONS": ANYBODY},
+    "ingest:amplitude-upload": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:amplitude-batch": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:amplitude-identify": {"OPTIONS": ANYBODY},  # the key stands in the form
+    "ingest:amplitude-group-identify": {"OPTIONS": ANYBODY},
     "ingest:cloudevents": {"POST": KEYS, "OPTIONS": ANYBODY},
     "events": {"POST": KEYS, "OPTIONS": ANYBODY},
     "api:root": {"GET": WORKERS},
