@@ -198,12 +198,12 @@ NO_FLAGS: dict[str, Any] = {
     "requestId": None,
     "supportedCompression": ["gzip-js", "base64"],
     "sessionRecording": False,
-    "surveys": False,
     "siteApps": [],
     "toolbarParams": {},
     "isAuthenticated": False,
 }
-# Without "hasFeatureFlags", so that the library asks for flags and then calls back pages that wait for them.
+# Without "hasFeatureFlags" the library asks for flags, and then calls back pages that wait for them. Without "surveys"
+# it does not look for their script, which is not here.
 SETTINGS: dict[str, Any] = {
     "supportedCompression": ["gzip-js", "base64"],
     "analytics": {"endpoint": "/i/v0/e/"},
@@ -215,7 +215,6 @@ SETTINGS: dict[str, Any] = {
     "captureDeadClicks": False,
     "heatmaps": False,
     "sessionRecording": False,
-    "surveys": False,
     "productTours": False,
     "conversations": False,
     "errorTracking": {"autocaptureExceptions": False, "suppressionRules": []},
@@ -357,7 +356,9 @@ def _message_id(event: _Event) -> str:
     if own is not None:
         return own
     # Without an id and a time nothing tells a repetition from the next event: none of them may be lost.
-    return str(uuid.uuid4()) if event.stated.get("timestamp") is None else content_id(event.stated)
+    if event.stated.get("timestamp") is None:
+        return str(uuid.uuid4())
+    return content_id({name: value for name, value in event.stated.items() if name != "sent_at"})
 
 
 def _time(event: _Event, received_at: datetime, sent_at: datetime | None) -> datetime:
@@ -412,14 +413,13 @@ def _places(parsed: Batch) -> Iterator[Mapping[str, Any]]:
 
 
 def _sent(parsed: Batch, form: Mapping[str, str]) -> datetime | None:
-    """Return when a body was sent: by itself, by its only event, or by the `_` that browsers add to the address."""
-    alone = parsed.items[0] if len(parsed.items) == 1 else {}
-    own = parsed.envelope.get("sent_at", {} if isinstance(alone, Rejected) else alone.get("sent_at"))
-    sent = _instant_or_none(own)
-    if sent is not None or "_" not in form:
+    """Return when a body was sent: as said around its events, by each of them, or in the address."""
+    first = next((item for item in parsed.items if not isinstance(item, Rejected)), {})
+    sent = _instant_or_none(parsed.envelope.get("sent_at", first.get("sent_at")))
+    if sent is not None:
         return sent
     try:
-        return unix_time("_", form["_"])
+        return unix_time("sent_at", form.get("sent_at", form.get("_")))
     except Unusable:
         return None
 

@@ -329,7 +329,7 @@ class TestIds:
 
     def test_without_both_a_repetition_has_the_same_id(self):
         first, again = (event(uuid=None, timestamp="2026-11-22T09:00:00Z", a=1, b=2) for _ in range(2))
-        again = dict(reversed(again.items()))
+        again = dict(reversed(again.items())) | {"sent_at": "2026-11-22T09:00:07Z"}
         assert read(first).message_id == read(again).message_id
         assert read(first).message_id != read(first | {"timestamp": "2026-11-22T09:00:01Z"}).message_id
 
@@ -490,8 +490,10 @@ class TestCapture:
         post("/batch/", {"api_key": secret, "sent_at": sent, "batch": [event(uuid="a", timestamp=at)]})
         post("/e/", {"api_key": secret, "sent_at": sent, **event(uuid="b", timestamp=at)})
         post("/e/?_=978307210000", [event(uuid="c", timestamp=at, token=secret)])
+        post("/e/?sent_at=978307210000", event(uuid="d", timestamp=at, token=secret))
+        post("/e/", [{"sent_at": sent, **event(uuid="e", timestamp=at, token=secret)}])
         ages = [(stored.received_at - stored.at).total_seconds() for stored in Event.objects.all()]
-        assert ages == [10, 10, 10]
+        assert ages == [10] * 5
 
     @pytest.mark.parametrize("sent", ["soon", 7, None, {"a": 1}])
     def test_a_time_of_sending_that_says_nothing_is_no_reason_to_lose_events(self, post, secret, sent):
@@ -657,7 +659,8 @@ class TestHarmlessRoutes:
         document = response.json()
         assert document["analytics"] == {"endpoint": "/i/v0/e/"}
         assert "gzip-js" in document["supportedCompression"]
-        assert not any(document[name] for name in ("sessionRecording", "surveys", "heatmaps", "siteApps"))
+        assert not any(document[name] for name in ("sessionRecording", "heatmaps", "siteApps"))
+        assert "surveys" not in document  # even switched off the library would load a script for them
         assert response["Access-Control-Allow-Origin"] == "*"
 
     def test_settings_come_as_a_script_too(self):
