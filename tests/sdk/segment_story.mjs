@@ -16,7 +16,7 @@ export function tell(analytics) {
     ...ann,
     event: "File Uploaded",
     properties: file,
-    context: { groupId: "acme" },
+    context: { groupId: "globex" },
     timestamp: minute(5),
     messageId: "m-6",
   });

@@ -23,7 +23,7 @@ TELL = """([traits, accountTraits, file]) => {
     analytics.identify("ann", traits);
     analytics.alias("ann", "anon-2");
     analytics.group("acme", accountTraits);
-    analytics.track("File Uploaded", file);
+    analytics.track("File Uploaded", file, {context: {groupId: "globex"}});
 }"""
 # It has no screens, and leaves out what is null.
 STORY: dict[str, Any] = {

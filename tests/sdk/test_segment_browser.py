@@ -25,7 +25,7 @@ TELL = """async ([traits, accountTraits, file]) => {
     await analytics.alias("ann", "anon-2");
     await analytics.group("acme", accountTraits);
     await analytics.screen("Docs", "Home", {dark: true});
-    await analytics.track("File Uploaded", file);
+    await analytics.track("File Uploaded", file, {context: {groupId: "globex"}});
 }"""
 BATCHING = {"strategy": "batching", "config": {"size": 2, "timeout": 100}}
 Load = Callable[..., Page]

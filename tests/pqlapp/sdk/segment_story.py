@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from scoring.models import Account
 from tests.sdks import Wire
 
 AT = datetime(2026, 5, 1, 9, 30, tzinfo=UTC)
@@ -22,7 +23,7 @@ def tell(client: Any) -> None:
     client.group("ann", "acme", ACCOUNT_TRAITS, timestamp=next(minute))
     client.page("ann", "Docs", "Pricing", {"path": "/pricing"}, timestamp=next(minute))
     client.screen("ann", "Docs", "Home", {"dark": True}, timestamp=next(minute))
-    client.track("ann", "File Uploaded", FILE, {"groupId": "acme"}, timestamp=next(minute), message_id="m-6")
+    client.track("ann", "File Uploaded", FILE, {"groupId": "globex"}, timestamp=next(minute), message_id="m-6")
 
 
 def check(wire: Wire, *, names: Counter[str] = NAMES, file: Mapping[str, Any] = FILE, dated: bool = True) -> None:
@@ -35,6 +36,7 @@ def check(wire: Wire, *, names: Counter[str] = NAMES, file: Mapping[str, Any] = 
     assert wire.account_traits("acme") == ACCOUNT_TRAITS
     assert wire.event("$page").properties.items() >= {"path": "/pricing", "name": "Pricing"}.items()
     assert wire.event("File Uploaded").properties == file
+    assert Account.objects.get(pk=wire.event("File Uploaded").account_id).external_id == "globex"
     if dated:
         assert [event.at for event in wire.events()] == [AT + timedelta(minutes=n) for n in range(len(names))]
         assert wire.event("File Uploaded").message_id == "m-6"
