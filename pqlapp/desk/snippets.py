@@ -34,9 +34,10 @@ def _lines() -> Iterator[tuple[str, str, str]]:
     yield "Any", "curl", TRY
     yield "Segment", "Python", 'client = segment.analytics.Client("<KEY>", host="<ADDRESS>")'
     yield "Segment", "Node", 'const analytics = new Analytics({ writeKey: "<KEY>", host: "<ADDRESS>" });'
-    yield "Segment", "browser", SEGMENT_IN_BROWSERS
+    yield "Segment", "browser", 'const analytics = AnalyticsBrowser.load({ writeKey: "<KEY>", cdnURL: "<ADDRESS>" });'
     yield "RudderStack", "Python", 'client = rudderstack.analytics.Client("<KEY>", host="<ADDRESS>")'
     yield "RudderStack", "Node", 'const analytics = new RudderAnalytics("<KEY>", { dataPlaneUrl: "<ADDRESS>" });'
+    yield "RudderStack", "browser", 'analytics.load("<KEY>", "<ADDRESS>", { configUrl: "<ADDRESS>" });'
     yield "PostHog", "Python", 'posthog = Posthog("<KEY>", host="<ADDRESS>")'
     yield "PostHog", "Node", 'const posthog = new PostHog("<KEY>", { host: "<ADDRESS>" });'
     yield "PostHog", "browser", 'posthog.init("<KEY>", { api_host: "<ADDRESS>" });'
@@ -44,16 +45,15 @@ def _lines() -> Iterator[tuple[str, str, str]]:
     yield "Mixpanel", "Node", MIXPANEL_IN_NODE
     yield "Mixpanel", "browser", 'mixpanel.init("<KEY>", { api_host: "<ADDRESS>" });'
     yield "Amplitude", "Python", AMPLITUDE_IN_PYTHON
+    yield "CloudEvents", "curl", CLOUD_EVENT
 
 
 TRY = """\
 curl <ADDRESS>/api/v1/events -H "Authorization: Bearer <KEY>" \\
   -d '{"events": [{"event": "Hello", "user": "ann", "account": "acme"}]}'"""
-SEGMENT_IN_BROWSERS = """\
-const analytics = AnalyticsBrowser.load(
-  { writeKey: "<KEY>", cdnURL: "<ADDRESS>" },
-  { integrations: { "Segment.io": { apiHost: "<HOST>/v1", protocol: "<SCHEME>" } } },
-);"""
+CLOUD_EVENT = """\
+curl <ADDRESS>/v1/cloudevents -H "Authorization: Bearer <KEY>" \\
+  -d '{"specversion": "1.0", "id": "1", "source": "/app", "type": "hello", "subject": "user:ann"}'"""
 MIXPANEL_IN_PYTHON = """\
 consumer = mixpanel.Consumer(
     "<ADDRESS>/track", "<ADDRESS>/engage", groups_url="<ADDRESS>/groups", import_url="<ADDRESS>/import"
