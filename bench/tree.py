@@ -33,6 +33,11 @@ class Tree:
         done = subprocess.run(command, cwd=REPOSITORY, env=self.environment, check=True, capture_output=True, text=True)
         return done.stdout
 
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a management command, and return its process; what it prints is lost."""
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL)
+
 
 @contextmanager
 def running() -> Iterator[Tree]:
