@@ -30,6 +30,8 @@ FORMATS = {
     "": "Find out",
     "segment": "Segment or RudderStack calls, JSON lines",
     "posthog": "PostHog export, JSON lines",
+    "mixpanel": "Mixpanel export, JSON lines",
+    "amplitude": "Amplitude export, a zip",
     "native": "This system's own items, JSON lines",
     "csv": "CSV",
     "parquet": "Parquet",

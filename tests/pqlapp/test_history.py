@@ -96,6 +96,8 @@ class TestGuess:
             (b"", "segment"),
             (b'{"event":"x","at":"2026-05-01","user":"ann"}', "native"),
             (b'{"uuid":"1","event":"x","distinct_id":"ann","properties":{},"timestamp":"2026-05-01"}', "posthog"),
+            (b'{"event":"x","properties":{"time":1777627800,"distinct_id":"ann"}}', "mixpanel"),
+            (b'{"event_type":"x","event_time":"2026-05-01 09:30:00.000000","user_id":"ann"}', "amplitude"),
             (b"PAR1\x15\x04", "parquet"),
         ],
     )
@@ -395,6 +397,53 @@ class TestPostHog:
         codes = [line.split(": ")[1].split(",")[0] for line in run.out[:-1]]
         assert codes == ["bad_json", "no_time", "not_an_object", "nul_character"]
         assert run.out[-1] == last(accepted=1, rejected=4)
+
+
+class TestMixpanel:
+    def test_export_comes_in_with_its_ids_and_times(self, run: Run) -> None:
+        properties = {"time": 1777627800, "distinct_id": "ann", "$user_id": "ann", "company": ["acme"], "size": 3}
+        stated = {"event": "Paid", "properties": properties | {"$insert_id": "abc", "mp_lib": "web"}}
+        without_id = {"event": "Paid", "properties": properties}
+        timeless = {"event": "Paid", "properties": {"distinct_id": "ann"}}
+        run.write("raw.jsonl", as_lines(stated, stated, without_id, without_id, timeless))
+        assert run("raw.jsonl")[-1] == last(accepted=3, duplicate=1, rejected=1)
+        assert run("raw.jsonl", again=True)[-1] == last(duplicate=4, rejected=1)
+        assert set(Event.objects.values_list("at", flat=True)) == {datetime(2026, 5, 1, 9, 30, tzinfo=UTC)}
+        assert Account.objects.filter(external_id="acme").exists()
+
+
+AMPLITUDE: dict[str, Any] = {
+    "event_type": "Paid",
+    "event_time": "2026-05-01 09:30:00.123000",
+    "server_upload_time": "2026-05-01 09:31:00.000000",
+    "$insert_id": "abc",
+    "uuid": "0190a6c4-0000-7000-8000-000000000001",
+    "amplitude_id": 123456,
+    "user_id": "ann",
+    "device_id": "device-1",
+    "event_properties": {"size": 3},
+    "user_properties": {"plan": "pro"},
+    "groups": {"company": ["acme"]},
+    "group_properties": {},
+}
+
+
+class TestAmplitude:
+    def test_export_comes_in_from_its_zip(self, run: Run) -> None:
+        second = AMPLITUDE | {"$insert_id": None, "uuid": "0190a6c4-0000-7000-8000-000000000002"}
+        with zipfile.ZipFile(run.folder / "export.zip", "w") as archive:
+            archive.writestr("123456/123456_2026-05-01_9#0.json.gz", gzip.compress(as_lines(AMPLITUDE, second)))
+            archive.writestr("123456/123456_2026-05-01_10#0.json.gz", gzip.compress(as_lines(AMPLITUDE)))
+        assert run("export.zip")[-1] == last(accepted=2, duplicate=1)
+        event = Event.objects.order_by("id")[0]
+        assert event.at == datetime(2026, 5, 1, 9, 30, 0, 123000, tzinfo=UTC)
+        assert event.properties["size"] == 3 and event.account and event.account.external_id == "acme"
+        assert {change.value for change in TraitChange.objects.filter(key="plan")} == {"pro"}
+
+    def test_event_without_a_time_is_rejected(self, run: Run) -> None:
+        run.write("a.json", as_lines(AMPLITUDE, {**AMPLITUDE, "event_time": None}, {**AMPLITUDE, "event_time": "soon"}))
+        run("a.json")
+        assert [line.split(": ")[1].split(",")[0] for line in run.out[:-1]] == ["bad_time", "no_time"]
 
 
 class TestPlaces:

@@ -3,13 +3,16 @@
 An export is history, so each of its events has to say when it happened.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from pqlapp import parser
-from pqlapp.ingest.fields import Unusable
+from pqlapp.ingest.fields import EPOCH, Unusable, instant
 from pqlapp.parser import Rejected
 
 Item = dict[str, Any]
+AMPLITUDE_IDS = ("$insert_id", "insert_id", "uuid")  # the first two are the sender's own, as it would send it again
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def posthog(item: Item) -> Item:
@@ -22,6 +25,15 @@ def posthog(item: Item) -> Item:
     if at is None:
         raise Unusable("no_time", 'an exported event says in "timestamp" when it happened')
     return {**item, "timestamp": at, "properties": embedded("properties", item.get("properties"))}
+
+
+def amplitude(item: Item) -> Item:
+    """Return an event of Amplitude's export as its libraries would have sent it. Raises Unusable."""
+    at = instant("event_time", item.get("event_time"))
+    if at is None:
+        raise Unusable("no_time", 'an exported event says in "event_time" when it happened')
+    own = next((item[name] for name in AMPLITUDE_IDS if item.get(name) not in (None, "")), None)
+    return {**item, "time": int((at - EPOCH) / MILLISECOND), "insert_id": own}
 
 
 def embedded(name: str, value: object) -> object:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from pqlapp import parser
-from pqlapp.ingest import native, posthog, segment
+from pqlapp.ingest import amplitude, mixpanel, native, posthog, segment
 from pqlapp.ingest.fields import Unusable
 from pqlapp.ingest.history import exports, lines, tables
 from pqlapp.ingest.history.files import HEAD
@@ -58,6 +58,18 @@ def _posthog(item: Item, received_at: datetime, types: Sequence[str]) -> Sequenc
     return _one(posthog.read(event=event, group_types=types, received_at=received_at))
 
 
+def _mixpanel(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
+    return mixpanel.read_past(item=item, received_at=received_at, types=types)
+
+
+def _amplitude(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
+    try:
+        event = exports.amplitude(item)
+    except Unusable as error:
+        return error.rejected
+    return amplitude.read(item=event, received_at=received_at, types=types)
+
+
 def _one(read: Fact | Rejected) -> Sequence[Fact] | Rejected:
     return read if isinstance(read, Rejected) else (read,)
 
@@ -78,6 +90,8 @@ def _has(item: Mapping[str, Any], *names: str) -> bool:
 LINES = {
     "segment": _Lines(_segment, ("messageId",), lambda item: item.get("type") in segment.TYPES),
     "posthog": _Lines(_posthog, ("uuid",), lambda item: _has(item, "event", "distinct_id", "properties")),
+    "mixpanel": _Lines(_mixpanel, ("properties", "$insert_id"), lambda item: item.keys() == {"event", "properties"}),
+    "amplitude": _Lines(_amplitude, ("uuid",), lambda item: _has(item, "event_type", "event_time")),
     "native": _Lines(_native, ("id",), lambda item: item.keys() <= native.FIELDS and _has(item, "event", "at")),
 }
 # The readers of these are heavy: a module is loaded when its format is asked for.

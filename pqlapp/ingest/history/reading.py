@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import Any
 
+import orjson
+
 from pqlapp import parser
 from pqlapp.ingest.history.formats import Format, Item
 from pqlapp.ingest.history.lines import Record
@@ -77,7 +79,7 @@ class Reader:
     def skip(self, *, record: Record) -> None:
         """Pass over a record that was read before: only its id is counted, if it has none of its own."""
         if record.fault is None:
-            item = parser.parse_item(text=record.text)
+            item = _leniently(record.text)
             if not isinstance(item, Rejected) and not self._has_id(item):
                 self._id(record.text)
 
@@ -102,6 +104,15 @@ def _newest(format: Format, record: Record) -> datetime:
     item = record.fault or parser.parse_item(text=record.text)
     read = item if isinstance(item, Rejected) else format.read(item, NEVER)
     return NEVER if isinstance(read, Rejected) else max(fact.at for fact in read)
+
+
+def _leniently(text: bytes) -> Item | Rejected:
+    """Return an item without looking for what cannot be stored: of such a text, no ordinal is ever asked."""
+    try:
+        item = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return parser.parse_item(text=text)
+    return item if isinstance(item, dict) else Rejected("not_an_object", "")
 
 
 def _put(item: Item, place: tuple[str, ...], message_id: str) -> None:
