@@ -20,6 +20,7 @@ def _never(request: object) -> bool:
 
 # Every page's address begins with the desk's, so it would always look chosen.
 DESK = {"title": "The desk", "icon": "inbox", "link": reverse_lazy("queue"), "active": _never}
+TRAFFIC = {"title": "What the sources send", "icon": "monitoring", "link": reverse_lazy("sources"), "active": _never}
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "PQL admin",
@@ -52,6 +53,7 @@ UNFOLD: dict[str, Any] = {
             ),
             _section(
                 "What comes in",
+                TRAFFIC,
                 _item("Sources", "sensors", "scoring_source"),
                 _item("Keys", "vpn_key", "scoring_key"),
                 _item("Outcomes", "payments", "scoring_outcome"),
