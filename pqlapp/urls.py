@@ -4,13 +4,11 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from pqlapp import health
-from pqlapp.ingest import native
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("pqlapp.ingest.urls")),
-    path("api/v1/events", native.events, name="events"),
     path("api/v1/", include("pqlapp.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("pqlapp.desk.urls")),

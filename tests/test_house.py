@@ -56,6 +56,7 @@ BESIDE = (
     "pqlapp.supervisor",
     "pqlapp.csp",
     "pqlapp.deny",
+    "pqlapp.straight",
     "pqlapp.unfold",
 )
 PURE = (

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
 from django.utils import timezone
 
 from pqlapp import parser
@@ -83,3 +84,6 @@ def _status(index: int, message_id: str | None, result: str | Rejected) -> dict[
     if isinstance(result, Rejected):
         return line | {"status": "rejected", "code": result.code, "reason": result.message}
     return line | {"status": result}
+
+
+urlpatterns = [path("api/v1/events", events, name="events")]

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern
 
-from pqlapp.ingest import amplitude, cloudevents, mixpanel, posthog, segment
+from pqlapp.ingest import amplitude, cloudevents, mixpanel, native, posthog, segment
 
 app_name = "ingest"
 urlpatterns: list[URLPattern] = [
@@ -11,4 +11,5 @@ urlpatterns: list[URLPattern] = [
     *mixpanel.urlpatterns,
     *amplitude.urlpatterns,
     *cloudevents.urlpatterns,
+    *native.urlpatterns,
 ]

@@ -52,7 +52,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "ingest:amplitude-identify": {"OPTIONS": ANYBODY},  # the key stands in the form
     "ingest:amplitude-group-identify": {"OPTIONS": ANYBODY},
     "ingest:cloudevents": {"POST": KEYS, "OPTIONS": ANYBODY},
-    "events": {"POST": KEYS, "OPTIONS": ANYBODY},
+    "ingest:events": {"POST": KEYS, "OPTIONS": ANYBODY},
     "api:root": {"GET": WORKERS},
     "api:schema": {"GET": WORKERS},
     "api:account-list": {"GET": OVERSEERS},
