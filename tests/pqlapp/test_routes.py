@@ -58,6 +58,8 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api:account-list": {"GET": OVERSEERS},
     "api:account-detail": {"GET": WORKERS},
     "api:account-score": {"GET": WORKERS},
+    "api:account-merge": {"POST": OWNERS},
+    "api:account-separate": {"POST": OWNERS},
     "api:account-history": {"GET": WORKERS},
     "api:outcome-list": {"GET": OVERSEERS, "POST": OWNERS},
     "api:exclusion-list": {"GET": OVERSEERS, "POST": OWNERS},
