@@ -39,7 +39,7 @@ class TestTheList(Sources):
         self.send("a", minutes=2)
         self.turn_away(Reason("bad_time", "no time"), source=self.source)
         shown = self.shown("/sources/")
-        assert "billing 0 s ago 2 1 1 native 1 to look into" in shown
+        assert "billing 0 s ago accepted 2 duplicate 1 rejected 1 native 1 to look into" in shown
         assert "web 1 h ago" in shown
 
     def test_tells_what_came_from_nobody_we_know(self) -> None:
@@ -85,7 +85,7 @@ class TestASource(Sources):
                 for event, result, reason in looks
             ]
         )
-        assert "09:00:00 Broken – – – nobody whose is it? 09:00:00 Paid – – – accepted" in self.shown()
+        assert "09:00:00 Broken – – dated – nobody whose is it? 09:00:00 Paid – – dated – accepted" in self.shown()
 
     def test_whoever_looks_has_the_calls_kept_for_them(self) -> None:
         self.shown()
