@@ -30,8 +30,10 @@ from scoring.language import (
     Qualify,
     SinceLast,
     Trait,
+    signal_digest,
     signals_of,
 )
+from scoring.language.document import ANYTHING
 
 ONCE = 0  # the precedence of what is to be set once: of that the first counts, see models.Precedence
 UTC_DAY = "(({column}) AT TIME ZONE 'UTC')::date"
@@ -505,10 +507,16 @@ def _covers(alias: str, day: str) -> str:
     )
 
 
+# Whatever somebody did, as `any` counts it.
+USED = f"""t.signal_id = (SELECT id FROM scoring_signal WHERE digest = '{signal_digest(ANYTHING)}')"""
+
 # Visitors are nobody to call. A home that everybody has left is no account: whether there was one depends on the
-# order of calls. (An outcome makes an account real, whoever left it.)
-IS_SUBJECT = """a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
-    EXISTS (SELECT FROM scoring_productuser u WHERE u.home_id = a.id AND u.merged_into_id IS NULL)
+# order of calls. Nor is the own account of somebody whose calls all name another one: a company has it. (What was
+# done in it, or an outcome, makes an account real, whoever left it.)
+IS_SUBJECT = f"""a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
+    EXISTS (SELECT FROM scoring_tile t WHERE t.account_id = a.id AND {USED})
+    OR EXISTS (SELECT FROM scoring_productuser u WHERE u.home_id = a.id AND u.merged_into_id IS NULL
+        AND NOT EXISTS (SELECT FROM scoring_tile t WHERE t.user_id = u.id AND NOT t.inherited AND {USED}))
     OR EXISTS (SELECT FROM scoring_outcome o WHERE o.account_id = a.id)))"""
 
 EXCLUDED_USER = """excluded_user AS (

@@ -289,8 +289,10 @@ def _store(
     c.execute(_events_sql(events.sql), {**events.params, **common})
     _store_traits(c, list(_traits(new, rows)), common)
     outcomes.store_conversions(c, _converted(source, new, rows), source=source, received_at=received_at)
+    named = [row for row in rows if not row.inherited and row.name not in CALLS_THAT_ARE_NOT_USE]
+    deserted = _homes_without(c, named, people, signals)
     tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
-    used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
+    used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE} | deserted
     told = {row.account_id for row in rows} - used
     shards |= handoffs.touch(accounts=used, cause="event", lane=Lane.LIVE, at=received_at)
     shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
@@ -337,6 +339,28 @@ def _event(item: _Item, directory: Directory, people: Mapping[str, Resident], me
         merged.get(named, named) if named else home,
         named is None,
     )
+
+
+def _homes_without(
+    c: Cursor, named: Iterable[_Row], people: Mapping[str, Resident], signals: Mapping[int, Any]
+) -> set[int]:
+    """Return the homes of those who do something for another account for the first time.
+
+    If they do nothing at home, it is no account to be judged any more; see compiler.sql.IS_SUBJECT.
+    """
+    homes = {resident.user: resident.home for resident in people.values()}
+    away = {row.user_id: homes[row.user_id] for row in named if row.user_id and homes[row.user_id] != row.account_id}
+    if not away:
+        return set()
+    use = next(signal for signal, definition in signals.items() if definition == ANYTHING)
+    return {away[user] for (user,) in c.execute(_NEVER_AWAY, {"users": sorted(away), "use": use})}
+
+
+_NEVER_AWAY = """
+SELECT u.id FROM unnest(%(users)s::bigint[]) AS u(id)
+WHERE NOT EXISTS (
+    SELECT FROM scoring_tile t WHERE t.user_id = u.id AND NOT t.inherited AND t.signal_id = %(use)s::bigint)
+"""
 
 
 def _json(value: object) -> str:

@@ -19,7 +19,8 @@ def follow(c: Cursor, changes: Sequence[Change]) -> set[int]:
         return set()
     # Whatever these users ever did may count differently now: users are told apart, and some are excluded.
     rows = c.execute(_ACCOUNTS_OF, {"users": sorted({change.now for change in changes})})
-    homes = {home for change in moving for home in (change.old_home, change.new_home)}
+    # And where all that somebody did is the company's, an account of their own is none.
+    homes = {home for change in changes for home in (change.old_home, change.new_home)}
     return homes | {account for (account,) in rows}
 
 

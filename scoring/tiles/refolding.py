@@ -165,13 +165,17 @@ ORDER BY id
 
 
 def _exchange(c: Cursor, which: Mapping[str, Any]) -> set[int]:
-    """Delete the tiles, insert what was read, and return the accounts of both."""
-    statements = (_DELETE_OF_USERS, _DELETE_OF_ACCOUNTS, _INSERT)
+    """Delete the tiles, insert what was read, and return the accounts of both, and the users' homes."""
+    statements = (_HOMES, _DELETE_OF_USERS, _DELETE_OF_ACCOUNTS, _INSERT)
     accounts = {account for statement in statements for (account,) in c.execute(statement, which)}
     c.execute(_FORGET, which)
     return accounts
 
 
+_HOMES = """
+SELECT home_id FROM scoring_productuser
+WHERE id IN (SELECT user_id FROM scoring_identity WHERE id = ANY (%(identities)s::bigint[]))
+"""
 _DELETE_OF_USERS = f"""
 DELETE FROM scoring_tile WHERE signal_id = ANY (%(signals)s::bigint[]) AND day >= ({FIRST_DAY})
 AND user_id IN (SELECT user_id FROM scoring_identity WHERE id = ANY (%(identities)s::bigint[]))

@@ -216,12 +216,17 @@ class World:
         person = self.person(call)
         return None if person is None else self.homes[person]
 
+    def is_at_home(self, person: Person) -> bool:
+        """Whether the person did something at home, or nothing at all; not all of it for accounts that were named."""
+        used = [call for call in person.calls if call.name not in language.CALLS_THAT_ARE_NOT_USE]
+        return not used or any(self.account(call) == self.homes[person] for call in used if self.person(call) == person)
+
     @cached_property
     def accounts(self) -> list[Key]:
-        """All accounts but the visitors', sorted. A home that somebody has left is not among them."""
+        """All accounts but the visitors', sorted. A home that somebody has left, or never used, is not."""
         named = [Key("group", call.group_id) for call in self.calls if call.group_id is not None]
         paying = [outcome.account for outcome in self.history.outcomes]
-        every = {*named, *paying, *self.homes.values()}
+        every = {*named, *paying, *(home for person, home in self.homes.items() if self.is_at_home(person))}
         return sorted(key for key in every if key.kind != "visitor")
 
     def judge(self, document: language.Document, as_of: date, account: Key) -> Judgement:

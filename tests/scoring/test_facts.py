@@ -59,7 +59,7 @@ class TestRecord:
         assert counts() == {"ann": 3}
 
     def test_rings_the_shards_of_the_accounts(self) -> None:
-        recorded = send(call(by="ann", into="acme"), call(device="phone"))
+        recorded = send(call(into="acme"), call(device="phone"))
         assert recorded.shards == {account("acme").pk % 8}
 
     def test_rings_nobody_for_duplicates(self) -> None:

@@ -5,7 +5,10 @@ import pytest
 from scoring import identity
 from scoring.models import Account, GroupLink, Identity, ProductUser
 from tests.scoring.oracle import Key
+from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
 from tests.scoring.world import (
+    NOW,
+    TODAY,
     ago,
     alias,
     call,
@@ -181,3 +184,32 @@ class TestBrokenId:
         assert recorded.statuses == ["broken_id", "accepted", "broken_id"]
         assert (recorded.accepted, recorded.duplicate, recorded.refused) == (1, 0, 2)
         assert send(call(by="ann", message_id="1")).statuses == ["accepted"]
+
+
+class TestOwnAccount:
+    """Of a user whose calls all name the company's account."""
+
+    def scored(self) -> set[str]:
+        rescore_all(as_of=TODAY, at=NOW)
+        return {key.external_id for key in stored()}
+
+    def test_is_not_scored(self) -> None:
+        publish(INVITES)
+        send(call(by="ann", into="acme"), identify("ben"))
+        assert self.scored() == {"acme", "ben"}
+
+    def test_loses_its_score_with_the_first_call_that_names_another(self) -> None:
+        publish(INVITES)
+        send(identify("ann"))
+        assert self.scored() == {"ann"}
+        send(call(by="ann", into="acme"))
+        assert self.scored() == {"acme"}
+        send(call(by="ann"))
+        assert self.scored() == {"acme", "ann"}
+
+    def test_loses_its_score_when_somebody_turns_out_to_be_the_one_who_named_another(self) -> None:
+        publish(INVITES)
+        send(identify("ann"), call(device="phone", into="acme"))
+        assert self.scored() == {"acme", "ann"}
+        send(identify("ann", device="phone"))
+        assert self.scored() == {"acme"}

@@ -2,8 +2,18 @@ WITH pairs AS (SELECT a.id AS account_id, %(as_of)s::date AS as_of
 FROM scoring_account a
 WHERE a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
     EXISTS (SELECT
+FROM scoring_tile t
+WHERE t.account_id = a.id AND t.signal_id = (SELECT id
+FROM scoring_signal
+WHERE digest = 'd8d35c71e0854d8cb2bd36cf1375bcc4434d5652e47fc554fee431c598f8d913'))
+    OR EXISTS (SELECT
 FROM scoring_productuser u
-WHERE u.home_id = a.id AND u.merged_into_id IS NULL)
+WHERE u.home_id = a.id AND u.merged_into_id IS NULL
+        AND NOT EXISTS (SELECT
+FROM scoring_tile t
+WHERE t.user_id = u.id AND NOT t.inherited AND t.signal_id = (SELECT id
+FROM scoring_signal
+WHERE digest = 'd8d35c71e0854d8cb2bd36cf1375bcc4434d5652e47fc554fee431c598f8d913')))
     OR EXISTS (SELECT
 FROM scoring_outcome o
 WHERE o.account_id = a.id)))),
