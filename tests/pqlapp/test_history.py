@@ -2,17 +2,22 @@
 
 import gzip
 import io
+import os
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import orjson
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from pqlapp.ingest import door
 from pqlapp.ingest.history import files, formats, running, tables
@@ -21,9 +26,11 @@ from pqlapp.ingest.history.formats import UnknownFormat
 from pqlapp.ingest.history.reading import Ordinals
 from pqlapp.ingest.history.tables import BadMapping
 from pqlapp.parser import Rejected
+from pqlapp.processes import wait_until
 from scoring import facts
 from scoring.models import Account, Event, ImportedFile, RejectedLine, TraitChange
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 MAP = "event=action,user=person,account=company,at=happened"
 
@@ -562,3 +569,38 @@ class TestGoingOn:
         run("a.csv", map=[MAP])
         assert run("a.csv", map=["event=action,user=company,at=happened"])[-1] == last(duplicate=3)
         assert "earlier run" not in run.err
+
+
+class TestKilled:
+    def test_really_in_the_middle_nothing_is_lost_doubled_or_rejected_twice(self, run: Run) -> None:
+        total, bad = 12_000, range(7, 12_000, 1_000)
+        texts = [b"{" if n in bad else call(n % 900, messageId=None if n % 3 else f"m{n}") for n in range(total)]
+        run.write("a.jsonl.gz", gzip.compress(b"\n".join(texts)))
+        kills = 0
+        while ImportedFile.objects.filter(finished_at__isnull=False).count() == 0 and kills < 2:
+            kills += self.killed(run.folder / "a.jsonl.gz")
+        assert kills, "it was done before it could be killed"
+        run("a.jsonl.gz", rejects=run.folder / "rejects")
+        assert Event.objects.count() == total - len(bad)
+        assert run.out[-1].endswith(f"rejected={len(bad)}")
+        lines = [orjson.loads(line)["line"] for line in (run.folder / "rejects").read_bytes().splitlines()]
+        assert lines == [n + 1 for n in bad]
+        assert run("a.jsonl.gz", again=True)[-1] == last(duplicate=total - len(bad), rejected=len(bad))
+
+    def killed(self, path: Path) -> bool:
+        """Kill an import once it has got further; say whether it was still at it."""
+        before = self.records()
+        command = [sys.executable, "manage.py", "import_events", str(path), "--source", "hedgebox"]
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | {"DATABASE_URL": database_url()})
+        assert wait_until(lambda: self.records() > before or process.poll() is not None, within=120)
+        process.kill()
+        return process.wait() == -signal.SIGKILL
+
+    def records(self) -> int:
+        return sum(ImportedFile.objects.values_list("records", flat=True))
+
+
+def database_url() -> str:
+    """Return the address of the test's own database."""
+    at = connection.settings_dict
+    return f"postgres://{at['USER']}:{quote(at['PASSWORD'])}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
