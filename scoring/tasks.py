@@ -15,7 +15,7 @@ from scoring.models import SHARDS, Job
 log = structlog.get_logger(__name__)
 
 LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction was too long
-SMALLEST_STEP = 500  # tile ids
+FIRST_STEP, SMALLEST_STEP = 1_000, 250  # tile ids
 
 # Kinds of jobs, and who carries them on. Those of the doors, further up, are named in settings.JOB_RUNNERS.
 RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold, facts.RETENTION: facts.run_retention}
@@ -58,7 +58,7 @@ def compact(*, seconds: float) -> bool:
 
     The steps are sized by how long they take: each keeps those waiting who move users.
     """
-    ends, size = time.monotonic() + seconds, tiles.STRETCH
+    ends, size = time.monotonic() + seconds, FIRST_STEP
     while time.monotonic() < ends:
         began = time.monotonic()
         if not tiles.compact(size=size).ids:

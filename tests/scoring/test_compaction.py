@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from threading import Event as Flag
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -247,3 +248,19 @@ def everything_is_compact() -> bool:
 class TestTurn:
     def test_ends_when_nothing_is_left(self) -> None:
         assert tasks.compact(seconds=5) is False
+
+    def test_has_steps_as_long_as_others_can_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now, sizes = [0.0], list[int]()
+
+        def compacted(*, size: int) -> Compacted:
+            now[0] += size / 16_000  # on a machine that puts so many together in a second
+            sizes.append(size)
+            return Compacted(size, 0)
+
+        monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(tiles, "compact", compacted)
+        for long_step, expected in ((0.15, [1000] * 8), (0.05, [1000] + [500] * 14), (1.0, [1000, 2000, 4000, 4000])):
+            monkeypatch.setattr(tasks, "LONG_STEP", long_step)
+            assert tasks.compact(seconds=0.5) is True
+            assert sizes == expected
+            sizes.clear()

@@ -1,6 +1,8 @@
 """Old events go, and nothing that was counted is lost or counted again."""
 
+from collections import Counter
 from datetime import date, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from django.db import connection
 from scoring import engine, facts, jobs, language, tasks, tiles
 from scoring.facts import partitions, retention
 from scoring.models import Job, Signal, Source, Tile
+from tests.scoring.meeting import PATIENCE, Meeting, at_once, let_go, meeting
 from tests.scoring.test_scores import INVITES
 from tests.scoring.world import (
     ANYTHING,
@@ -18,6 +21,7 @@ from tests.scoring.world import (
     ago,
     call,
     counts,
+    entangled,
     fold,
     identify,
     join,
@@ -25,6 +29,8 @@ from tests.scoring.world import (
     source,
     stored_messages,
 )
+
+__all__ = ["meeting"]  # the fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -239,3 +245,53 @@ class TestAfterwards:
         assert Tile.objects.filter(day__lt=FIRST_DAY).exists()
         tiles.compact(least=1)
         assert counts(ANYTHING) == {"acme": 37}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBesideOthers:
+    def test_senders_lose_nothing_and_count_nothing_twice(self, meeting: Meeting) -> None:
+        calls = entangled(Random(3), 400)  # of the last 84 days
+        for batch in (calls[:100], calls[100:200]):
+            send(*batch)
+        fold(INVITED)
+        keep(30)
+        job = facts.drop_later(at=NOW)
+        assert job is not None
+        claimed = jobs.claim(job=job, at=NOW)
+        assert claimed is not None
+        source("forever")
+
+        def send_again_and_more() -> Counter[str]:
+            """What is there already, from the same source, beside what another one sends of the same weeks."""
+            found = Counter[str]()
+            for start in range(0, 200, 10):
+                found.update(send(*calls[start : start + 10]).statuses)
+                send(*calls[200 + start : 210 + start], slug="forever")
+            return found
+
+        found, _, _ = at_once(
+            meeting,
+            send_again_and_more,
+            lambda: facts.run_retention(job=claimed, clock=lambda: NOW),
+            lambda: [tiles.compact(least=1, size=50) for _ in range(30)],
+        )
+        assert set(found) == {"duplicate", "too_old"}
+        uses = sum(one.name not in language.CALLS_THAT_ARE_NOT_USE for one in calls)
+        assert sum(counts(ANYTHING).values()) == uses
+        assert tiles.verify() is None
+        assert Job.objects.get().state == Job.State.DONE
+
+    def test_a_partition_is_not_dropped_under_an_open_ingest(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(into="acme", at=ago(days=200)))
+        with connection.cursor() as c:
+            c.execute("DELETE FROM scoring_event")
+        (week,) = [week for week in partitions.between(date.min, date.max) if week.monday <= ago(days=200).date()]
+        there, go_on = meeting.hold(monkeypatch, tiles, "append")
+        ingest = meeting.start(lambda: send(call(into="acme", at=ago(days=200))))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            assert not partitions.drop_if_empty(week)
+        assert ingest.result(PATIENCE).accepted == 1
+        assert stored_messages()
