@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -134,6 +135,25 @@ class TestAnswers:
 
 
 class TestOther:
+    @pytest.mark.parametrize("batching", [False, True], ids=["alone", "batched"])
+    def test_a_clock_that_is_a_year_fast_is_put_right(self, load: Load, wire: Wire, until: Until, batching: bool):
+        page = load(**({"deliveryStrategy": BATCHING} if batching else {}))
+        page.clock.install(time=datetime.now(UTC) + timedelta(days=365))
+        track(page, "Invited")
+        page.clock.run_for(200)  # milliseconds: a batch waits for its fellows
+        until(lambda: wire.names() == {"Invited": 1})
+        invited = wire.event("Invited")
+        assert abs(invited.received_at - invited.at) < timedelta(minutes=5)
+
+    def test_what_waits_in_a_batch_comes_when_the_page_is_left(self, load: Load, wire: Wire, until: Until):
+        page = load(deliveryStrategy={"strategy": "batching", "config": {"size": 2, "timeout": 600_000}})
+        track(page, "Invited")
+        track(page, "Invited")
+        until(lambda: len(wire.events()) == 2)  # and the browser knows from now on that it may send here
+        track(page, "Uploaded")
+        page.goto("about:blank")
+        until(lambda: wire.names() == {"Invited": 2, "Uploaded": 1})
+
     def test_what_the_library_says_of_itself_is_taken_and_forgotten(self, shop: Callable[..., Page], wire: Wire):
         post = "url => fetch(url, {method: 'POST', body: '{\"series\": []}'}).then(answer => answer.json())"
         assert shop().evaluate(post, f"{wire.url}/v1/m") == {"success": True}

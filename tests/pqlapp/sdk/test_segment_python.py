@@ -93,4 +93,5 @@ class TestAnswers:
         client.track("ann", "Uploaded")
         client.flush()
         assert wire.names() == {"Invited": 1, "Uploaded": 1}
-        assert (failures, wire.flaky.posts()) == ([], [200])
+        assert failures == []
+        assert set(wire.flaky.posts()) == {200}
