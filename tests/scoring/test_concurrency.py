@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from scoring import handoffs, identity, tiles
+from scoring import facts, handoffs, identity, tasks, tiles
 from scoring.facts import Fact, Recorded, partitions
 from scoring.models import SHARDS, Account, Identity, Lane, ProductUser, Touched
 from tests.scoring.meeting import PATIENCE, Meeting, at_once, let_go, meeting
@@ -20,6 +20,7 @@ from tests.scoring.world import (
     NOW,
     account,
     ago,
+    alias,
     call,
     counts,
     entangled,
@@ -170,10 +171,97 @@ def _alone(calls: list[Fact]) -> dict[str, Any]:
     with connection.cursor() as c:
         c.execute(
             "TRUNCATE scoring_event, scoring_event_key, scoring_tile, scoring_touched, scoring_traitchange,"
-            " scoring_grouplink, scoring_emaillink, scoring_identitylink, scoring_identity, scoring_productuser"
+            " scoring_outcome, scoring_grouplink, scoring_emaillink, scoring_identitylink, scoring_identity,"
+            " scoring_productuser"
         )
     send(*calls)
+    _refold_and_compact()
     return _where_it_counted()
+
+
+class TestSharedIds:
+    """People are glued together and let apart while events come in, and are folded, and partials put together."""
+
+    def test_leave_tiles_and_homes_as_one_writer_makes_them(self, meeting: Meeting, settings: Any) -> None:
+        settings.MOST_USERS_OF_AN_ID, settings.MOST_LINKS_OF_AN_ID = 3, 6
+        dice = random.Random(11)
+        calls = _entangled(dice, 240)
+        batches = [dice.sample(calls, dice.choice((1, 8, 40))) for _ in range(24)] + [[one] for one in calls]
+        source()
+        lots = [batches[n::3] for n in range(3)]
+        at_once(
+            meeting,
+            *(lambda lot=lot: [send(*batch) for batch in lot] for lot in lots),
+            _activate_and_backfill,
+            _refold_and_compact_for_a_while,
+        )
+        assert stored_messages() == sorted(one.message_id for one in calls)
+        _refold_and_compact()
+        tiles.backfill(signals=tiles.register(signals=[INVITED], at=NOW))
+        assert tiles.verify() is None
+        assert Identity.objects.exclude(refused_at=None).exists()
+        assert _where_it_counted() == _alone(calls)
+
+
+def _entangled(dice: random.Random, size: int) -> list[Fact]:
+    """Calls of people of whom some share a kiosk, and some alias each other's ids."""
+
+    def one(n: int) -> Fact:
+        who = f"user {dice.randrange(9)}"
+        common: dict[str, Any] = {"message_id": f"s{n}", "at": NOW - timedelta(hours=dice.randrange(900))}
+        roll = dice.random()
+        if roll < 0.1:
+            return call(by=who, device=dice.choice(("kiosk", "hall", f"phone of {who}")), **common)
+        if roll < 0.16:
+            return alias(f"user {dice.randrange(9)}", f"old {who}", **common)
+        if roll < 0.22:
+            return join(who, f"group {dice.randrange(3)}", **common)
+        return call(by=who, into=dice.choice(["", f"group {dice.randrange(3)}"]), **common)
+
+    return [one(n) for n in range(size)]
+
+
+def _refold_and_compact_for_a_while() -> None:
+    for _ in range(25):
+        _refold_and_compact()
+
+
+def _refold_and_compact() -> None:
+    for job in tasks.waiting_jobs():
+        tasks.carry_on(job=job)
+    tiles.compact(least=1)
+
+
+class TestMergedAccount:
+    def test_waits_for_an_open_ingest_and_takes_its_tiles_along(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(into="acme"), call(into="globex"))
+        there, go_on = meeting.hold(monkeypatch, tiles, "append")
+        ingest = meeting.start(lambda: send(call(into="acme")))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            merge = meeting.start(
+                lambda: facts.merge_accounts(other=account("acme"), into=account("globex"), by=None, at=NOW)
+            )
+            meeting.somebody_waits()
+        ingest.result(PATIENCE)
+        merge.result(PATIENCE)
+        assert counts(ANYTHING) == {"globex": 3}
+        assert tiles.verify() is None
+
+    def test_is_heeded_by_an_ingest_that_looked_its_account_up_before(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(into="acme"), call(into="globex"))
+        there, go_on = meeting.hold(monkeypatch, partitions, "ensure")
+        ingest = meeting.start(lambda: send(call(into="acme")))
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            facts.merge_accounts(other=account("acme"), into=account("globex"), by=None, at=NOW)
+        ingest.result(PATIENCE)
+        assert counts(ANYTHING) == {"globex": 3}
+        assert tiles.verify() is None
 
 
 class TestClaims:
