@@ -82,11 +82,12 @@ def tell(
     said: Sequence[object],
     at: datetime,
 ) -> None:
-    """Count what was rejected, with a sample of each reason, and show the calls to whoever watches.
+    """Count what was rejected, with a sample of each reason, and show a visitor's calls to whoever watches.
 
     What was accepted or known before is counted with the facts. `said` are the items as they came; it may be empty.
     """
-    if (visit := _present.get()) is not None:
+    visit = _present.get()
+    if visit is not None:
         visit.is_counted = True
     items = said if len(said) == len(answer) else [None] * len(answer)
     reasons: dict[str, Reason] = {}
@@ -100,7 +101,7 @@ def tell(
                 reasons[result.code] = Reason(first.code, first.message, first.count + 1, first.sample)
     if reasons or not any(isinstance(entry, Fact) for entry in read):
         facts.note(source=source, envelope=envelope, reasons=list(reasons.values()), at=at)
-    if facts.is_watched(source=source, at=at):
+    if visit is not None and facts.is_watched(source=source, at=at):
         last = list(zip(read, answer, items, strict=True))[-facts.LOOKS :]
         facts.show(glimpses=[_glimpse(source, envelope.wire, at, *line) for line in last])
 

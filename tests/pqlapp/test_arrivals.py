@@ -171,6 +171,13 @@ class TestTheLastCalls:
         assert not Glimpse.objects.exists()
         assert not any("glimpse" in query["sql"] for query in queries)
 
+    def test_are_not_those_of_a_file(self, source):
+        fact = facts.Fact(message_id="1", at=AT, name="a", user_id="ann")
+        read: list[facts.Fact | Rejected] = [fact, Rejected("bad_json", "no", b"{")]
+        door.take(source=source, read=read, received_at=datetime.now(UTC), wire="import", ring=False)
+        assert totals() == {"accepted": 1, "rejected": 1}
+        assert not Glimpse.objects.exists()
+
     def test_are_shown_to_whoever_watches(self, post, source):
         post({"batch": [track(1)]})
         facts.fold_arrivals()
