@@ -55,3 +55,5 @@ LEFT JOIN scoring_productuser u ON u.id = i.user_id
 """
 # Whether the day of the event is not closed by retention: closed days are never folded again. `s` is its source.
 OPEN_DAY = "(s.events_from IS NULL OR e.at >= s.events_from::timestamp AT TIME ZONE 'UTC')"
+# Before it, some source has dropped events: those days' tiles stay as they are, whoever they were counted for.
+FIRST_DAY = "SELECT coalesce(max(events_from), '-infinity'::date) FROM scoring_source"

@@ -18,13 +18,11 @@ from scoring.compiler.fold import TILE_COLUMNS, fold_sql
 from scoring.jobs import Progress
 from scoring.models import Job, Lane, Signal
 from scoring.models.raw import cursor
-from scoring.tiles.folding import active
+from scoring.tiles.folding import FIRST_DAY, active
 from scoring.tiles.locks import Cursor, stop_senders
 from scoring.tiles.signals import backfill, newest_event
 
 REFOLD = "refold"
-# Before it, some source has dropped events: those days' tiles stay as they are, whoever they were counted for.
-FIRST_DAY = "SELECT coalesce(max(events_from), '-infinity'::date) FROM scoring_source"
 CHUNK = 100_000  # event ids read in one step; the last step, which senders wait for, has this many at most
 
 

@@ -11,7 +11,7 @@ from scoring import language
 from scoring.compiler.fold import KEY, MERGED, fold_sql
 from scoring.models import Account, Identity, Signal
 from scoring.models.raw import cursor
-from scoring.tiles.folding import RESOLVED
+from scoring.tiles.folding import FIRST_DAY, RESOLVED
 from scoring.tiles.locks import Cursor
 
 STRETCH_BYTES = 64 * 1024 * 1024  # of stored events in one stretch, or a MOST_STRETCHES-th of all if that is more
@@ -108,10 +108,12 @@ def _verify_sql(fold: str) -> str:
 WITH fresh AS (
     {RESOLVED}
     WHERE e.at >= %(first)s::timestamp AT TIME ZONE 'UTC' AND e.at < %(end)s::timestamp AT TIME ZONE 'UTC'
+      AND e.at >= ({FIRST_DAY})::timestamp AT TIME ZONE 'UTC'
 ), folded AS MATERIALIZED ({fold}),
 stored AS MATERIALIZED (
     SELECT {KEY}, {MERGED} FROM scoring_tile
-    WHERE signal_id = ANY (%(ids)s::bigint[]) AND day >= %(first)s::date AND day < %(end)s::date GROUP BY {KEY}
+    WHERE signal_id = ANY (%(ids)s::bigint[]) AND day >= %(first)s::date AND day < %(end)s::date
+      AND day >= ({FIRST_DAY}) GROUP BY {KEY}
 ), counted AS (
     SELECT count(*) AS tiles, coalesce(sum(count), 0)::bigint AS counted FROM folded
 ), different AS (

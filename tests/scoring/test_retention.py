@@ -193,6 +193,22 @@ class TestJob:
         assert send(call(by="ann", at=ago(days=200), message_id="app 200")).statuses == ["too_old"]
         assert tiles.verify() is None
 
+    def test_may_close_days_while_they_are_verified(self) -> None:
+        old_and_new()
+        told: list[tiles.Stretch] = []
+
+        def drop_at_once(stretch: tiles.Stretch) -> None:
+            if not told:
+                drop()
+            told.append(stretch)
+
+        keep()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tiles.verification, "STRETCH_BYTES", 1)
+            patch.setattr(tiles.verification, "MOST_STRETCHES", 10**9)
+            assert tiles.verify(on_progress=drop_at_once) is None
+        assert len(told) > 10
+
     def test_refuses_to_keep_events_for_days_only(self) -> None:
         with pytest.raises(facts.KeptTooShort, match="at least 30 days"):
             keep(7)
