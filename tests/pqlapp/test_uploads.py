@@ -1,7 +1,9 @@
 """Files of history that admins upload: the page, and the job that reads them."""
 
 import gzip
+import io
 import re
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +85,20 @@ class TestPage:
         assert not list(folder.iterdir())
         shown = client.get(ADDRESS).content.decode()
         assert "bad_json" in shown and "every 2s" not in shown
+
+    def test_counts_each_upload_of_the_same_file_by_itself(self, client: Client) -> None:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.jsonl", calls(1, 2) + b"\n{")
+        results = []
+        for _ in range(2):
+            upload(client, packed.getvalue(), "a.zip")
+            results.append(run_all().result)
+        assert results == [
+            {"accepted": 2, "duplicate": 0, "rejected": 1},
+            {"accepted": 0, "duplicate": 2, "rejected": 1},
+        ]
+        assert client.get(ADDRESS).content.decode().count("bad_json") == 2
 
     def test_gives_the_rejected_lines(self, client: Client) -> None:
         upload(client, calls(1) + b"\n{")

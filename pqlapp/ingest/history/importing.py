@@ -28,10 +28,11 @@ class How:
     mapped: Mapped | None = None
     days: int = 0  # added to each time
 
-    def known_as(self, part: Part, format: str) -> bytes:
-        """Return what a part read in this way is known by."""
+    def known_as(self, part: Part, format: str, job: Job | None) -> bytes:
+        """Return what a part read in this way is known by; each job counts by itself."""
         columns = sorted(self.mapped.columns.items()) if self.mapped else []
-        return hashlib.sha256(part.fingerprint() + repr((format, columns, self.days)).encode()).digest()
+        read_as = repr((format, columns, self.days, job and job.pk))
+        return hashlib.sha256(part.fingerprint() + read_as.encode()).digest()
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def import_part(
     """
     with part.opened() as raw:
         format, stream = _understood(source, part, how, raw)
-        known_as = how.known_as(part, format.name)
+        known_as = how.known_as(part, format.name, job)
         file = imports.begin(
             source=source, fingerprint=known_as, name=part.name, at=timezone.now(), job=job, again=again
         )
