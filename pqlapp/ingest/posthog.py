@@ -12,8 +12,7 @@ which of them is the user's. No id is ever linked by its device: people share th
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -61,8 +60,7 @@ COOKIELESS = "$posthog_cookieless"  # stands for every visitor of a page that as
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(NamedTuple):
     """One event with its parts checked, as far as every reading needs them."""
 
     stated: Mapping[str, Any]  # the event as it came
@@ -71,6 +69,7 @@ class _Event:
     options: Mapping[str, Any]  # v1: what v0 has among the properties
     groups: Mapping[str, Any]
     distinct: str | None
+    group: tuple[str, str] | None  # type and key of the group that it describes
 
     @property
     def is_of_a_device(self) -> bool:
@@ -91,16 +90,6 @@ class _Event:
         if self.is_personless or self.name in ALIASES:
             return False
         return not self.is_of_a_device or self.properties.get("$user_id") == self.distinct
-
-    @property
-    def group(self) -> tuple[str, str] | None:
-        """Type and key of the group that the event describes; None for any other event. Raises Unusable."""
-        if self.name != "$groupidentify":
-            return None
-        kind, key = (identifier(name, self.properties.get(name)) for name in ("$group_type", "$group_key"))
-        if kind is None or key is None:
-            raise Unusable("no_group", 'a "$groupidentify" names its group in "$group_type" and "$group_key"')
-        return kind, key
 
 
 def read(
@@ -237,34 +226,44 @@ def _fact(
     person = _person(event, account)
     if person is None and account is None:
         raise _nobody(event, group_types)
+    is_user = event.is_of_a_user
     return Fact(
         message_id=_message_id(event),
         at=_time(event, received_at, sent_at),
         name=NAMES.get(event.name, event.name),
-        user_id=person if event.is_of_a_user else None,
-        anonymous_id=_other(event, "$anon_distinct_id") if event.is_of_a_user else person,
+        user_id=person if is_user else None,
+        anonymous_id=_other(event, "$anon_distinct_id") if is_user else person,
         aliases=_aliases(event),
         group_id=account,
         joins=joins and person is not None and account is not None,
         properties=_properties(event),
-        user_traits=_set(event, "$set") | dict.fromkeys(_unset(event)),
+        user_traits=_set(event, "$set") | _unset(event),
         user_traits_once=_set(event, "$set_once"),
         account_traits=traits("$group_set", event.properties.get("$group_set")) if describes else {},
     )
 
 
 def _checked(stated: Mapping[str, Any]) -> _Event:
+    name = event_name(stated.get("event"))
     properties = mapping("properties", stated.get("properties"))
     named = stated.get("distinct_id")
     distinct = identifier("distinct_id", properties.get("distinct_id") if named is None else named)
     return _Event(
         stated=stated,
-        name=event_name(stated.get("event")),
+        name=name,
         properties=properties,
         options=mapping("options", stated.get("options")),
         groups=mapping("$groups", properties.get("$groups")),
         distinct=None if distinct == COOKIELESS else distinct,
+        group=_described(properties) if name == "$groupidentify" else None,
     )
+
+
+def _described(properties: Mapping[str, Any]) -> tuple[str, str]:
+    kind, key = (identifier(name, properties.get(name)) for name in ("$group_type", "$group_key"))
+    if kind is None or key is None:
+        raise Unusable("no_group", 'a "$groupidentify" names its group in "$group_type" and "$group_key"')
+    return kind, key
 
 
 class _Naming(NamedTuple):
@@ -328,13 +327,15 @@ def _other(event: _Event, name: str) -> str | None:
 
 def _set(event: _Event, name: str) -> dict[str, Any]:
     """Return the traits of an operation: it stands at the top of an event, or among its properties, or at both."""
-    return traits(name, mapping(name, event.stated.get(name)) | mapping(name, event.properties.get(name)))
+    above, below = event.stated.get(name), event.properties.get(name)
+    if above is None and below is None:
+        return {}
+    return traits(name, mapping(name, above) | mapping(name, below))
 
 
-def _unset(event: _Event) -> Iterable[str]:
-    names: dict[str, None] = {}
-    for place in (event.stated, event.properties):
-        listed = place.get("$unset")
+def _unset(event: _Event) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for listed in (event.stated.get("$unset"), event.properties.get("$unset")):
         if listed is not None and not isinstance(listed, list | dict):
             raise Unusable("bad_unset", '"$unset" is a list of names')
         names |= dict.fromkeys(name for name in listed or () if isinstance(name, str))
