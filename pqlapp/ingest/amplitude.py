@@ -22,7 +22,7 @@ from django.urls import re_path
 from django.utils import timezone
 
 from pqlapp import parser
-from pqlapp.ingest import door, fields
+from pqlapp.ingest import door, fields, posthog
 from pqlapp.ingest.fields import Unusable, identifier, instant, mapping, traits
 from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
@@ -91,7 +91,19 @@ def problem(refused: Refused) -> JsonResponse:
 @door.ingest_door(errors=problem)
 def upload(request: HttpRequest) -> HttpResponse:
     """Take `{"api_key": …, "events": [event, …]}`."""
+    return _uploaded(request, door.body_of(request=request))
+
+
+@door.ingest_door(errors=problem)
+def batch(request: HttpRequest) -> HttpResponse:
+    """Take what upload() takes, or a batch of those of PostHog's libraries that have the same address."""
     body = door.body_of(request=request)
+    if posthog.is_batch(body=body):
+        return posthog.answer(request=request, body=body, form={})
+    return _uploaded(request, body)
+
+
+def _uploaded(request: HttpRequest, body: bytes) -> HttpResponse:
     parsed = parser.parse_batch(body=body, field="events")
     options = parsed.envelope.get("options")
     shortest = options.get("min_id_length") if isinstance(options, dict) else None
@@ -291,7 +303,7 @@ def _product(item: Mapping[str, Any], properties: Mapping[str, Any]) -> float | 
 
 urlpatterns = [
     re_path(r"^2/httpapi/?$", upload, name="amplitude-upload"),
-    re_path(r"^batch$", upload, name="amplitude-batch"),  # with a slash it is PostHog's
+    re_path(r"^batch$", batch, name="amplitude-batch"),  # with a slash it is PostHog's
     re_path(r"^identify/?$", identify, name="amplitude-identify"),
     re_path(r"^groupidentify/?$", group_identify, name="amplitude-group-identify"),
 ]

@@ -57,6 +57,7 @@ NOT_KEPT = ("token", "distinct_id", "$set", "$set_once", "$unset")
 LIFTED = {"session_id": "$session_id", "window_id": "$window_id"}  # v1 takes them out of the properties
 LONGEST_OFFSET = 100 * 365 * 86_400_000  # milliseconds
 COOKIELESS = "$posthog_cookieless"  # stands for every visitor of a page that asks for no cookies
+BATCH = re.compile(rb'\s*+\{(?:\s*+"\w++"\s*+:\s*+(?:"[^"\\]*+"|[\w.+-]++)\s*+,)*+\s*+"batch"\s*+:')
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -113,6 +114,16 @@ def capture(request: HttpRequest) -> HttpResponse:
     Bad events are listed in the answer, the others are stored.
     """
     body, form = _body_and_form(request)
+    return answer(request=request, body=body, form=form)
+
+
+def is_batch(*, body: bytes) -> bool:
+    """Whether a body begins as a batch of these libraries: those for Java and Android post to Amplitude's /batch."""
+    return BATCH.match(body) is not None
+
+
+def answer(*, request: HttpRequest, body: bytes, form: Mapping[str, str]) -> HttpResponse:
+    """Return the answer of capture v0 to a body, for a door; `form` are the other fields around it. Raises Refused."""
     parsed = parser.parse_batch(body=body, field="batch", alone=True)
     form = {**request.GET.dict(), **form}
     source = door.sender(secret=door.secret_in_header(request=request) or _secret(parsed, form))
@@ -124,7 +135,9 @@ def capture(request: HttpRequest) -> HttpResponse:
         else read(event=item, group_types=source.group_types, received_at=received_at, sent_at=sent_at)
         for item in parsed.items
     ]
-    results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at)
+    results = door.take(
+        source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at, wire="posthog"
+    )
     return JsonResponse({"status": "Ok"} | _rejected(results))
 
 
@@ -464,7 +477,7 @@ def _rejected(results: Sequence[str | Rejected]) -> dict[str, Any]:
     return {"rejected": rejected} if rejected else {}
 
 
-CAPTURE = ("batch/", "capture/?", "e/?", "i/v0/e/?", "i/v0/ai/batch/?")  # "batch" without the slash is Amplitude's
+CAPTURE = ("batch/", "capture/?", "e/?", "i/v0/e/?", "i/v0/ai/batch/?")  # "batch" comes by way of Amplitude's
 KEY = r"(?P<key>[\w-]{1,200})"
 
 urlpatterns = [

@@ -445,6 +445,16 @@ class TestCapture:
         assert (response.status_code, response.json()) == (200, {"status": "Ok"})
         assert names() == ["File Uploaded"]
 
+    def test_an_address_that_amplitude_has_too_takes_a_batch(self, post, secret):
+        batch = {"api_key": secret, "historical_migration": False, "n": 1.5, "batch": [event(), {}], "sent_at": None}
+        for body in (orjson.dumps(batch), gzip.compress(json.dumps(batch, indent=1).encode())):
+            response = post("/batch", body)
+            assert (response.status_code, response.json()["status"]) == (200, "Ok")
+            assert [bad["code"] for bad in response.json()["rejected"]] == ["no_event_name"]
+        assert names() == ["File Uploaded"]
+        assert post("/batch", {"api_key": "wk_wrong", "batch": [event()]}).status_code == 401
+        assert not posthog.is_batch(body=b'{"api_key":"k","events":[{"batch":[]}]}')
+
     @pytest.mark.parametrize(
         "body",
         [
