@@ -90,23 +90,29 @@ def count(
     source: Source,
     envelope: Envelope,
     duplicate: int,
-    events: Iterable[tuple[datetime, int]],
+    events: Iterable[tuple[datetime, int | None]],
     at: datetime,
 ) -> None:
-    """Count a batch: its new `events` as (time, account's id), and how many were known already.
+    """Count a batch: its new `events`, and how many were known already.
+
+    An event is given as its time and the account that is somebody's home; None where it names its account itself.
 
     Belongs in the transaction that stores the events: then what is counted as accepted is what is stored.
     """
     ahead, long_ago = at + AHEAD, at - LONG_AGO
     accepted = future = past = 0
-    accounts: dict[int, int] = {}
-    for when, account in events:
+    homes: dict[int, int] = {}
+    for when, home in events:
         accepted += 1
         future += when > ahead
         past += when < long_ago
-        accounts[account] = accounts.get(account, 0) + 1
+        if home is not None:
+            homes[home] = homes.get(home, 0) + 1
     line = _line(source, envelope, at) | {"accepted": accepted, "duplicate": duplicate, "future": future, "past": past}
-    c.execute(_COUNT, line | {"accounts": list(accounts), "calls": list(accounts.values())})
+    if homes:
+        c.execute(_COUNT_HOMES, line | {"homes": list(homes), "calls": list(homes.values())})
+    else:
+        c.execute(_COUNT, line)  # mostly; looking accounts up would cost as much again
 
 
 def note(*, source: Source | None, envelope: Envelope, reasons: Sequence[Reason], at: datetime) -> None:
@@ -131,10 +137,16 @@ def _line(source: Source | None, envelope: Envelope, at: datetime) -> dict[str, 
 _COUNT = """
 INSERT INTO scoring_arrival
     (source_id, at, wire, library, accepted, duplicate, rejected, without_company, future, past, skew)
+VALUES (%(source)s::bigint, %(at)s::timestamptz, %(wire)s::text, %(library)s::text, %(accepted)s::int,
+        %(duplicate)s::int, 0, 0, %(future)s::int, %(past)s::int, %(skew)s::bigint)
+"""
+_COUNT_HOMES = """
+INSERT INTO scoring_arrival
+    (source_id, at, wire, library, accepted, duplicate, rejected, without_company, future, past, skew)
 SELECT %(source)s::bigint, %(at)s::timestamptz, %(wire)s::text, %(library)s::text, %(accepted)s::int,
        %(duplicate)s::int, 0, coalesce(sum(n.calls), 0), %(future)s::int, %(past)s::int, %(skew)s::bigint
-FROM unnest(%(accounts)b::bigint[], %(calls)b::int[]) AS n(account, calls)
-JOIN scoring_account AS a ON a.id = n.account AND a.kind IN ('user', 'visitor')
+FROM unnest(%(homes)b::bigint[], %(calls)b::int[]) AS n(home, calls)
+JOIN scoring_account AS a ON a.id = n.home AND a.kind IN ('user', 'visitor')
 """
 _NOTE = """
 INSERT INTO scoring_arrival

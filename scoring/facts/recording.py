@@ -93,7 +93,8 @@ def record(
     called = len(facts) - len(turned_away)
 
     def count(c: Cursor, rows: Sequence[_Row]) -> None:
-        events, known = ((row.at, row.account_id) for row in rows), called - len(rows)
+        events = ((row.at, row.account_id if row.inherited else None) for row in rows)
+        known = called - len(rows)
         arrivals.count(c, source=source, envelope=envelope, duplicate=known, events=events, at=received_at)
 
     shards: set[int] = set()
