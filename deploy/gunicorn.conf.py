@@ -1,5 +1,6 @@
 """gunicorn's settings: threads, because a request waits for the database far more than it computes."""
 
+import gc
 import os
 
 wsgi_app = "pqlapp.wsgi:application"
@@ -19,3 +20,10 @@ accesslog = None
 errorlog = "-"
 loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "warning")
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+
+
+def post_worker_init(worker: object) -> None:
+    """Spare the collector what lives as long as the process: a quarter of an event's Python time went into it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
