@@ -2,6 +2,7 @@ import base64
 import gzip
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,7 @@ from pqlapp.ingest import door, mixpanel
 from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
-from scoring.models import Event, Identity, Key, Source
+from scoring.models import Event, Identity, Key, ProductUser, Source
 from tests.pqlapp.test_fields import JSON_VALUES
 from tests.pqlapp.test_parser import POISONS
 
@@ -529,6 +530,26 @@ class TestProfiles:
         answer = post("/groups?verbose=1", mine(token, PYTHON_GROUP | {"$group_key": "building"}))
         assert (answer.status_code, answer.json()) == (200, {"status": 1, "error": None})
         assert not Event.objects.filter(source=source).exists()
+
+
+class TestOrder:
+    CALLS = (
+        event("Docs Read", **{"distinct_id": "$device:d1", "$device_id": "d1", "mp_lib": "web", "$insert_id": "o1"}),
+        event(
+            "$identify", **{"$anon_distinct_id": "$device:d1", "$device_id": "d1", "mp_lib": "web", "$insert_id": "o2"}
+        ),
+        event("Invited", **{"$device_id": "d1", "$user_id": "ann", "mp_lib": "web", "$insert_id": "o3"}),
+        event("$create_alias", **{"distinct_id": "cookie", "alias": "ann", "$insert_id": "o4"}),
+    )
+
+    @pytest.mark.parametrize("order", list(permutations(range(4))))
+    def test_of_calls_does_not_show_in_who_is_who(self, order, token):
+        for i in order:
+            assert post("/track", mine(token, self.CALLS[i])).content == b"1"
+        (user,) = ProductUser.objects.filter(merged_into=None)
+        assert user.known
+        ids = Identity.objects.filter(user=user).values_list("value", "known")
+        assert set(ids) == {("ann", True), ("d1", False), ("cookie", False)}
 
 
 class TestImport:
