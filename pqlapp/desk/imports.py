@@ -170,4 +170,4 @@ def _left(job: Job, now: datetime) -> timedelta | None:
     took = now - job.created_at
     if job.state != Job.State.RUNNING or not job.done or not job.total or took < SURE_AFTER:
         return None
-    return took * (job.total - job.done) / job.done
+    return max(took * (job.total - job.done) / job.done, timedelta(minutes=1))
