@@ -8,6 +8,7 @@ from django.db import connection
 
 from routing.roles import ROLES
 from scoring import scores, tiles
+from scoring.facts import recording
 from scoring.language.document import ANYTHING
 
 
@@ -15,7 +16,8 @@ def flush() -> None:
     """Empty everything, then put back what the migrations put there."""
     call_command("flush", interactive=False, verbosity=0)
     as_migrated()
-    # The flush begins all ids anew, so what is remembered by the id of a version is another one's.
+    # The flush begins all ids anew, so what is remembered by an id is another one's.
+    recording.forget()
     scores._document.cache_clear()
     scores._signal_ids.cache_clear()
 

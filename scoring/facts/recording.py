@@ -342,6 +342,16 @@ def _event(item: _Item, directory: Directory, people: Mapping[str, Resident], me
     )
 
 
+USERS_REMEMBERED = 100_000
+_been_away: set[int] = set()  # users of whom this process has seen that they did something for another account
+
+
+def forget() -> None:
+    """Ask again next time: what this process has seen may be gone, and its ids used anew."""
+    _been_away.clear()
+    identity.forget()
+
+
 def _homes_without(
     c: Cursor, named: Iterable[_Row], people: Mapping[str, Resident], signals: Mapping[int, Any]
 ) -> set[int]:
@@ -350,11 +360,19 @@ def _homes_without(
     If they do nothing at home, it is no account to be judged any more; see compiler.sql.IS_SUBJECT.
     """
     homes = {resident.user: resident.home for resident in people.values()}
-    away = {row.user_id: homes[row.user_id] for row in named if row.user_id and homes[row.user_id] != row.account_id}
+    away = {
+        row.user_id: homes[row.user_id]
+        for row in named
+        if row.user_id and row.user_id not in _been_away and homes[row.user_id] != row.account_id
+    }
     if not away:
         return set()
     use = next(signal for signal, definition in signals.items() if definition == ANYTHING)
-    return {away[user] for (user,) in c.execute(_NEVER_AWAY, {"users": sorted(away), "use": use})}
+    first_time = {user for (user,) in c.execute(_NEVER_AWAY, {"users": sorted(away), "use": use})}
+    if len(_been_away) > USERS_REMEMBERED:
+        _been_away.clear()
+    _been_away.update(away.keys() - first_time)
+    return {away[user] for user in first_time}
 
 
 _NEVER_AWAY = """

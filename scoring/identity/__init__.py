@@ -5,7 +5,7 @@ known already needs no second look: `is_news` tells cheaply whether there is any
 """
 
 from scoring.identity.calls import Call, Turn, is_broken, plausible_email
-from scoring.identity.directory import Directory, Known, Moved, Resident, groups, is_news, look_up, residents
+from scoring.identity.directory import Directory, Known, Moved, Resident, forget, groups, is_news, look_up, residents
 from scoring.identity.homes import FREE_MAIL, merged
 from scoring.identity.linking import Change, Linked, link, settle
 
@@ -19,6 +19,7 @@ __all__ = [
     "Moved",
     "Resident",
     "Turn",
+    "forget",
     "groups",
     "is_broken",
     "is_news",

@@ -10,6 +10,15 @@ from scoring.identity.calls import Call, Turn, pairs
 
 Cursor = psycopg.Cursor[Any]
 
+LINKS_REMEMBERED = 200_000
+# Links that this process has seen stored. A link stays for ever and no id is used twice, so it is not asked for again.
+_stored_links: set[tuple[int, int]] = set()
+
+
+def forget() -> None:
+    """Ask again next time: what this process has seen may be gone, and its ids used anew."""
+    _stored_links.clear()
+
 
 class Moved(Exception):
     """Somebody else joined these users meanwhile. Roll back and begin again: nothing is wrong."""
@@ -74,10 +83,15 @@ def _links(c: Cursor, calls: Iterable[Call], identities: Mapping[str, Known]) ->
         for one, other in pairs(call)
         if one in identities and other in identities
     }
-    if not wanted:
-        return set()
-    lows, highs = map(list, zip(*sorted(wanted), strict=True))
-    return set(c.execute(_LINKS, {"lows": lows, "highs": highs}))
+    unsure = sorted(wanted - _stored_links)
+    if not unsure:
+        return wanted
+    lows, highs = map(list, zip(*unsure, strict=True))
+    found = set(c.execute(_LINKS, {"lows": lows, "highs": highs}))
+    if len(_stored_links) > LINKS_REMEMBERED:
+        _stored_links.clear()
+    _stored_links.update(found)
+    return found | wanted.intersection(_stored_links)
 
 
 def link_of(one: Known, other: Known) -> tuple[int, int]:
