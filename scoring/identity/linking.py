@@ -36,7 +36,7 @@ class Linked:
 
     changes: list[Change] = field(default_factory=list)
     split: list[int] = field(default_factory=list)  # identities whose users fell apart: fold their events anew
-    homes: set[int] = field(default_factory=set)  # accounts of the users that came of it
+    homes: set[int] = field(default_factory=set)  # accounts of all these users, new ones too: they may need a score
     users: list[int] = field(default_factory=list)  # all users whose home may be another now
 
 
@@ -75,7 +75,7 @@ def link(c: Cursor, calls: Sequence[Call], *, at: datetime) -> Linked:
         Change(was=user, now=now[user], old_home=old_home, new_home=homes[now[user]].account)
         for user, old_home in users.items()
     ]
-    return Linked(changes, split.identities, {homes[user].account for user in split.users}, sorted(homes))
+    return Linked(changes, split.identities, {home.account for home in homes.values()}, sorted(homes))
 
 
 def settle(c: Cursor, users: Iterable[int], *, at: datetime) -> list[Change]:
