@@ -86,6 +86,20 @@ def record(
     that was acknowledged, and the sender's retry goes on where it broke off. Raises NamesNobody, and psycopg's
     DataError if PostgreSQL cannot hold something. Commits: it must not be called inside a transaction.
     """
+    while True:
+        try:
+            return _look_through_and_record(source, facts, received_at, envelope)
+        except _DayClosed:
+            continue  # once a day at most
+
+
+class _DayClosed(Exception):
+    """A day of the facts was closed after they had been looked through: its keys may be gone, so look again."""
+
+
+def _look_through_and_record(
+    source: Source, facts: Sequence[Fact], received_at: datetime, envelope: Envelope
+) -> Recorded:
     whole = [_without_broken_ids(fact) for fact in facts]
     turned_away: dict[int, Status] = {i: "broken_id" for i, fact in enumerate(whole) if fact is None}
     turned_away |= dict.fromkeys(_of_closed_days(source, facts, received_at), "too_old")
@@ -178,6 +192,8 @@ def _record(
             signals = _open_gate(c)
             if signals is None:
                 raise _NoSignal
+            if _of_closed_days(source, [item.fact for item in items], received_at):  # now none closes any more
+                raise _DayClosed
             return _store(c, source, items, directory, signals, received_at, shards, count)
 
     return _persevere(store, received_at)

@@ -297,6 +297,24 @@ class TestBesideOthers:
         assert tiles.verify() is None
         assert Job.objects.get().state == Job.State.DONE
 
+    def test_a_day_that_closes_while_its_events_come_again_takes_none_of_them(
+        self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = call(into="acme", at=ago(days=60), message_id="old")
+        send(old)
+        keep(30)
+        job = facts.drop_later(at=NOW)
+        claimed = jobs.claim(job=job, at=NOW) if job else None
+        assert claimed is not None
+        there, go_on = meeting.hold(monkeypatch, partitions, "ensure")
+        again = meeting.start(lambda: send(old))  # looked through while the day is open
+        with let_go(go_on):
+            assert there.wait(PATIENCE)
+            facts.run_retention(job=claimed, clock=lambda: NOW)
+            assert stored_messages() == []
+        assert again.result(PATIENCE).statuses == ["too_old"]
+        assert sum(counts(ANYTHING).values()) == 1
+
     def test_a_partition_is_not_dropped_under_an_open_ingest(
         self, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
     ) -> None:

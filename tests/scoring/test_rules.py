@@ -166,7 +166,7 @@ class TestPublish:
         rescore()
         second = publish(OTHER)
         rescore()
-        assert Account.objects.exclude(kind="visitor").count() == Score.objects.filter(version=second).count()
+        assert Account.objects.filter(kind="group").count() == Score.objects.filter(version=second).count() == 3
         assert not Score.objects.exclude(version=second).exists()
         assert not Touched.objects.exists()
         assert Score.objects.get(account__external_id="acme's").usage == 5000
