@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from threading import Lock
 from typing import Any
 
 import orjson
@@ -27,17 +26,15 @@ class Ordinals:
     """Counts how often each text has come, on disk: a file of many millions takes no memory."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # two threads may read
         self._counts: sqlite3.Connection | None = None
 
     def next(self, *, digest: bytes) -> int:
-        """Return 1 for a digest that is new, 2 when it comes again, and so on."""
-        with self._lock:
-            self._counts = self._counts or self._made()
-            (count,) = self._counts.execute(
-                "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1 RETURNING count", (digest,)
-            ).fetchone()
-            return int(count)
+        """Return 1 for a digest that is new, 2 when it comes again, and so on. One thread at a time."""
+        self._counts = self._counts or self._made()
+        (count,) = self._counts.execute(
+            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1 RETURNING count", (digest,)
+        ).fetchone()
+        return int(count)
 
     def close(self) -> None:
         """Give the disk back."""
@@ -57,7 +54,8 @@ class Reader:
     """Reads the records of one file into facts; remembers equal records, so use one for a whole file.
 
     A record without an id gets one made of its text and its ordinal among equal records: the same file read twice has
-    the same ids, in however many goes. `days` are added to each time that a record states.
+    the same ids, in however many goes, if its records are read in order, by one thread at a time. `days` are added to
+    each time that a record states.
     """
 
     format: Format

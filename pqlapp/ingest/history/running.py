@@ -4,9 +4,10 @@ A batch is stored first and noted afterwards, in the order of the file: what is 
 the next run passes over what is noted, and what was stored besides is found to be there already.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from io import BufferedReader
 from itertools import islice
 from threading import Event, Lock
@@ -19,6 +20,7 @@ from pqlapp.ingest.history.lines import Record
 from pqlapp.ingest.history.reading import Reader
 from pqlapp.parser import Rejected
 from scoring import imports
+from scoring.facts import Fact
 from scoring.imports import Rejection, Settled, Tally
 from scoring.models import ImportedFile, Source
 
@@ -31,6 +33,14 @@ Progress = Callable[[int], object]
 
 class NothingFits(Exception):
     """Not one of the first records could be taken: this is not the file, or not the format, that was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    number: int  # in the order of the file
+    records: list[Record]
+    read: list[Sequence[Fact] | Rejected]  # of each record
+    received_at: datetime
 
 
 @dataclass(slots=True)
@@ -75,33 +85,37 @@ class Import:
 
     def _work(self, records: Iterator[Record], on_progress: Progress) -> None:
         try:
-            while not self._stopped.is_set():
-                number, batch = self._next_batch(records)
-                if not batch:
-                    return
-                self._store(number, batch, on_progress)
+            while not self._stopped.is_set() and (batch := self._next_batch(records)):
+                self._store(batch, on_progress)
         except BaseException:
             self._stopped.set()
             raise
         finally:
             connections.close_all()
 
-    def _next_batch(self, records: Iterator[Record]) -> tuple[int, list[Record]]:
-        with self._reading:
-            self._next += 1
-            return self._next - 1, list(islice(records, BATCH))
+    def _next_batch(self, records: Iterator[Record]) -> _Batch | None:
+        """Return the next batch, read; None behind the last one.
 
-    def _store(self, number: int, batch: list[Record], on_progress: Progress) -> None:
-        received_at = timezone.now()
-        read = [self.reader.read(record=record, received_at=received_at) for record in batch]
+        Read under the lock: equal records get their ordinals in the order of the file, as a later run will count them.
+        """
+        with self._reading:
+            batch = list(islice(records, BATCH))
+            received_at = timezone.now()
+            read = [self.reader.read(record=record, received_at=received_at) for record in batch]
+            self._next += 1
+            return _Batch(self._next - 1, batch, read, received_at) if batch else None
+
+    def _store(self, batch: _Batch, on_progress: Progress) -> None:
         # Scored every two seconds, not after each batch: the same accounts come again in the next one.
-        results = door.take_items(source=self.source, read=read, received_at=received_at, wire="import", ring=False)
-        stored = _settled(batch, results)
+        results = door.take_items(
+            source=self.source, read=batch.read, received_at=batch.received_at, wire="import", ring=False
+        )
+        stored = _settled(batch.records, results)
         with self._counting:
             self.tally += stored.tally
-            self._stored[number] = stored
+            self._stored[batch.number] = stored
             self._note()
-            on_progress(len(batch))
+            on_progress(len(batch.records))
             self._check_fit()
 
     def _note(self) -> None:
