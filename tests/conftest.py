@@ -73,13 +73,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[SERVERS].close()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark what needs Chromium or the libraries of npm; where they are missing, skip each such test by its name.
 
-    What one worker must do alone comes first, or the others would be idle at the end.
+    Marked before others choose by marks; sorted after others have: what one worker must do alone comes first, or the
+    others would be idle at the end.
     """
+    _mark_needs(items)
+    yield
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def _mark_needs(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "browser" in fixtures:
