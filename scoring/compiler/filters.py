@@ -1,8 +1,5 @@
 """A filter of the language as SQL over one JSON value: the same for event properties and for traits."""
 
-import json
-from decimal import Decimal
-
 from scoring.compiler.query import Binder
 from scoring.language import Filter, Scalar
 
@@ -10,52 +7,48 @@ COMPARISONS = {"at_least": ">=", "at_most": "<=", "more_than": ">", "less_than":
 
 
 def passes(test: Filter, value: str, binder: Binder) -> str:
-    """Return a boolean SQL expression, never null: whether the jsonb expression `value` passes the test.
+    """Return a boolean SQL expression, never null: whether the JSON expression `value` passes the test.
 
     A value that is absent (null or JSON null) fails every test but `exists: false`.
     """
-    known = f"({value} IS NOT NULL AND {value} <> 'null'::jsonb)"
+    say = binder.dialect
     match test.test:
         case "exists":
-            return known if test.operand else f"NOT {known}"
+            return say.is_known(value) if test.operand else f"NOT {say.is_known(value)}"
         case "equals":
-            return f"coalesce({value} = {_json(_one(test), binder)}, false)"
+            return f"coalesce({say.equals(value, binder.bind_json(_one(test)))}, false)"
         case "in":
-            options = ", ".join(_json(option, binder) for option in _several(test))
-            return f"coalesce({value} IN ({options}), false)"
+            options = (say.equals(value, binder.bind_json(option)) for option in _several(test))
+            return f"coalesce({' OR '.join(options)}, false)"
         case "between":
             low, high = (binder.bind(bound, "numeric") for bound in _several(test))
-            return _when(value, "number", f"({value})::numeric BETWEEN {low} AND {high}")
+            return _when(value, "number", f"{say.number(value)} BETWEEN {low} AND {high}", binder)
         case "starts_with":
-            return _when(value, "string", f"starts_with({value} #>> '{{}}', {binder.bind(test.operand, 'text')})")
+            prefix = binder.bind(test.operand, "text")
+            return _when(value, "string", f"starts_with({say.text(value)}, {prefix})", binder)
         case "contains":
             return _contains(_one(test), value, binder)
         case comparison:
             bound = binder.bind(test.operand, "numeric")
-            return _when(value, "number", f"({value})::numeric {COMPARISONS[comparison]} {bound}")
+            return _when(value, "number", f"{say.number(value)} {COMPARISONS[comparison]} {bound}", binder)
 
 
-def number(value: str) -> str:
-    """Return an SQL expression: the jsonb expression as numeric if it is a JSON number, else null."""
-    return f"CASE WHEN jsonb_typeof({value}) = 'number' THEN ({value})::numeric END"
+def number(value: str, binder: Binder) -> str:
+    """Return an SQL expression: the JSON expression as numeric if it is a JSON number, else null."""
+    return f"CASE WHEN {binder.dialect.is_a(value, 'number')} THEN {binder.dialect.number(value)} END"
 
 
-def _when(value: str, kind: str, test: str) -> str:
-    return f"CASE WHEN jsonb_typeof({value}) = '{kind}' THEN {test} ELSE false END"
+def _when(value: str, kind: str, test: str, binder: Binder) -> str:
+    return f"CASE WHEN {binder.dialect.is_a(value, kind)} THEN {test} ELSE false END"
 
 
 def _contains(operand: Scalar, value: str, binder: Binder) -> str:
-    element = f"{value} @> jsonb_build_array({_json(operand, binder)})"
-    in_list = _when(value, "array", element)
+    say = binder.dialect
+    in_list = _when(value, "array", say.holds(value, binder.bind_json(operand)), binder)
     if not isinstance(operand, str):
         return in_list
-    in_text = _when(value, "string", f"strpos({value} #>> '{{}}', {binder.bind(operand, 'text')}) > 0")
-    return f"({in_text} OR {in_list})"
-
-
-def _json(scalar: Scalar, binder: Binder) -> str:
-    plain = scalar if not isinstance(scalar, Decimal) else int(scalar) if scalar == int(scalar) else float(scalar)
-    return binder.bind(json.dumps(plain, ensure_ascii=False), "jsonb")
+    found = f"strpos({say.text(value)}, {binder.bind(operand, 'text')}) > 0"
+    return f"({_when(value, 'string', found, binder)} OR {in_list})"
 
 
 def _one(test: Filter) -> Scalar:

@@ -81,7 +81,7 @@ def _valued(signals: Mapping[int, Signal], binder: Binder) -> str:
        (array_agg(most {_NEWEST} AS limit_last,
        (array_agg(at {_NEWEST} AS value_last_at,
        (array_agg(message_id {_NEWEST} AS value_last_id
-FROM (SELECT *, {_DAY} AS day, {number("value_json")} AS value, {number("limit_json")} AS most
+FROM (SELECT *, {_DAY} AS day, {number("value_json", binder)} AS value, {number("limit_json", binder)} AS most
       FROM (SELECT *, {value} AS value_json, {limit} AS limit_json
             FROM ({_matched(signals, binder)}) AS matched
             WHERE {_passes(signals, binder)}) AS passed) AS read

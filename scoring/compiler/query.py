@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scoring.compiler.dialects import POSTGRES, Dialect
+from scoring.language import Scalar
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """SQL with named placeholders (`%(p1)s`), and the values they stand for."""
+    """SQL with named placeholders (`%(p1)s` for PostgreSQL), and the values they stand for."""
 
     sql: str
     params: Mapping[str, object] = field(default_factory=dict)
@@ -15,15 +18,25 @@ class Query:
 class Binder:
     """Mints placeholders and collects their values. Binders of one statement need different prefixes."""
 
-    def __init__(self, prefix: str = "p") -> None:
+    def __init__(self, prefix: str = "p", dialect: Dialect = POSTGRES) -> None:
         self.prefix = prefix
+        self.dialect = dialect
         self.params: dict[str, object] = {}
 
     def bind(self, value: object, kind: str) -> str:
-        """Return the SQL of the value, cast to the PostgreSQL type `kind`, such as `%(p1)s::bigint`."""
-        name = f"{self.prefix}{len(self.params) + 1}"
+        """Return the SQL of the value as a `kind` (see Dialect.placeholder), such as `%(p1)s::bigint`."""
+        name = self._name()
         self.params[name] = value
-        return f"%({name})s::{kind}"
+        return self.dialect.placeholder(name, value, kind)
+
+    def bind_json(self, scalar: Scalar) -> str:
+        """Return the SQL of the JSON scalar, such as `%(p1)s::jsonb`."""
+        name = self._name()
+        place, self.params[name] = self.dialect.scalar(name, scalar)
+        return place
+
+    def _name(self) -> str:
+        return f"{self.prefix}{len(self.params) + 1}"
 
     def query(self, sql: str) -> Query:
         """Return the finished statement with all values collected so far."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
+from scoring.compiler.dialects import POSTGRES, Dialect
 from scoring.compiler.filters import COMPARISONS, passes
 from scoring.compiler.plan import Fold, Plan, verdicts
 from scoring.compiler.query import Binder, Query
@@ -30,13 +31,10 @@ from scoring.language import (
     Qualify,
     SinceLast,
     Trait,
-    signal_digest,
     signals_of,
 )
-from scoring.language.document import ANYTHING
 
 ONCE = 0  # the precedence of what is to be set once: of that the first counts, see models.Precedence
-UTC_DAY = "(({column}) AT TIME ZONE 'UTC')::date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,6 @@ class Binding:
     all_accounts: bool = False  # every account that is a subject
     by_user: bool = False  # the subjects are the users of the accounts
     detail: bool = True  # also what a ledger shows, and recheck_on
-
-    @property
-    def day(self) -> str:
-        """The day of the judgement, inside a tile's fold."""
-        return "%(as_of)s::date" if self.constant else "p.as_of"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -65,14 +58,14 @@ EVERYONE = Binding(constant=True, all_accounts=True)
 USERS = Binding(constant=True, by_user=True)
 
 
-def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int]) -> Query:
+def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect: Dialect = POSTGRES) -> Query:
     """Return the statement that judges; `signal_ids` gives the stored id of each signal by its name.
 
     A row of the answer has: the subject's keys; as_of; usage, fit (hundredths); status, why (text); tier (index or
     null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on, sign_up; and with
     `detail` recheck_on, observed (JSON list by leaf, then by `per`), seen (text[]: first and last ISO day of each).
     """
-    return _Writer(plan, binding, signal_ids).query()
+    return _Writer(plan, binding, signal_ids, dialect).query()
 
 
 @dataclass
@@ -82,9 +75,11 @@ class _Writer:
     plan: Plan
     binding: Binding
     signal_ids: Mapping[str, int]
-    binder: Binder = field(default_factory=Binder)
+    say: Dialect
+    binder: Binder = field(init=False)
 
     def __post_init__(self) -> None:
+        self.binder = Binder(dialect=self.say)
         document = self.plan.document
         self.pers = tuple(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)
         self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
@@ -93,29 +88,40 @@ class _Writer:
 
     def query(self) -> Query:
         """Put the layers on each other."""
-        ctes = [self.pairs(), EXCLUDED_USER, EXCLUDED_ACCOUNT, *map(self.fold, self.plan.folds)]
+        ctes = [self.pairs(), *self.say.shared, *map(self.fold, self.plan.folds)]
         ctes += [self.trait(i, key) for i, key in enumerate(self.plan.traits)]
         ctes += [self.outcomes(), self.exclusions()] + ([self.traits_ahead()] if self.binding.detail else [])
         layers = [self.read(), self.tested(), self.met(), self.summed(), self.scored()]
-        source = reduce(lambda below, layer: f"(SELECT {layer} FROM {below} OFFSET 0) AS s", layers[1:], layers[0])
+        source = reduce(
+            lambda below, layer: f"(SELECT {layer} FROM {below}{self.say.fence}) AS s", layers[1:], layers[0]
+        )
         sql = f"WITH {', '.join(ctes)} SELECT {self.verdict()} FROM {source}"
         return Query(sql, self.binder.params)
 
     # -- subjects -------------------------------------------------------------------------------------
 
+    @property
+    def day(self) -> str:
+        """The day of the judgement, inside a tile's fold."""
+        return self.say.placeholder("as_of", None, "date") if self.binding.constant else "p.as_of"
+
+    @property
+    def accounts(self) -> str:
+        """The accounts that were asked for."""
+        return self.say.placeholder("accounts", None, "bigint[]")
+
     def pairs(self) -> str:
         if self.binding.by_user:
             return (
-                f"pairs AS (SELECT DISTINCT account_id, user_id, {self.binding.day} AS as_of FROM scoring_tile"
-                f" WHERE account_id = ANY(%(accounts)s::bigint[]) AND user_id IS NOT NULL)"
+                f"pairs AS (SELECT DISTINCT account_id, user_id, {self.day} AS as_of FROM scoring_tile"
+                f" WHERE account_id = ANY({self.accounts}) AND user_id IS NOT NULL)"
             )
         if not self.binding.constant:
-            return "pairs AS (SELECT * FROM unnest(%(accounts)s::bigint[], %(days)s::date[]) AS p(account_id, as_of))"
-        few = "" if self.binding.all_accounts else " AND a.id = ANY(%(accounts)s::bigint[])"
-        return (
-            f"pairs AS (SELECT a.id AS account_id, {self.binding.day} AS as_of FROM scoring_account a"
-            f" WHERE {IS_SUBJECT}{few})"
-        )
+            rows = self.say.rows([("accounts", "bigint"), ("days", "date")], ["account_id", "as_of"])
+            return f"pairs AS (SELECT * FROM {rows})"
+        subjects, is_subject = self.say.subjects()
+        few = "" if self.binding.all_accounts else f" AND a.id = ANY({self.accounts})"
+        return f"pairs AS (SELECT a.id AS account_id, {self.day} AS as_of FROM {subjects} a WHERE {is_subject}{few})"
 
     def rows(self, table: str, alias: str) -> str:
         """FROM and WHERE of a table's rows for the subjects' accounts."""
@@ -123,7 +129,7 @@ class _Writer:
             return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
         if self.binding.all_accounts:
             return f"FROM {table} {alias} WHERE true"
-        return f"FROM {table} {alias} WHERE {alias}.account_id = ANY(%(accounts)s::bigint[])"
+        return f"FROM {table} {alias} WHERE {alias}.account_id = ANY({self.accounts})"
 
     def grouping(self, alias: str, keys: Iterable[str]) -> str:
         columns = [f"{alias}.{key}" for key in keys]
@@ -139,7 +145,7 @@ class _Writer:
     # -- what is read ---------------------------------------------------------------------------------
 
     def window(self, within: int | None) -> str:
-        day = self.binding.day
+        day = self.day
         return f"t.day <= {day}" if within is None else f"t.day > {day} - {within} AND t.day <= {day}"
 
     def fold(self, fold: Fold) -> str:
@@ -149,18 +155,17 @@ class _Writer:
         for j, (measure, within) in enumerate(fold.measures):
             columns.append(f"{self.measure(measure, self.window(within))} AS m{i}_{j}")
             if measure in ("last", "ratio"):
-                columns.append(f"{_newest('t.limit_last', self.window(within))} AS l{i}_{j}")
+                columns.append(f"{self.newest('t.limit_last', self.window(within))} AS l{i}_{j}")
         if self.binding.detail:
             columns += self.evidence(i, fold)
         users = any(measure == "users" for measure, _ in fold.measures)
-        rows = self.rows("scoring_tile", "t")
+        tiles, of_signal = self.say.tiles(self.binder.bind(self.signal_ids[fold.name], "bigint"))
+        rows = self.rows(tiles, "t")
         if users:
             rows = rows.replace(" WHERE ", " LEFT JOIN scoring_productuser u ON u.id = t.user_id WHERE ", 1)
-        signal = self.binder.bind(self.signal_ids[fold.name], "bigint")
-        day = self.binding.day
         return (
-            f"f{i} AS (SELECT {', '.join(columns)} {rows} AND t.signal_id = {signal}"
-            f" AND NOT EXISTS (SELECT FROM excluded_user x WHERE x.user_id = t.user_id AND {_covers('x', day)})"
+            f"f{i} AS (SELECT {', '.join(columns)} {rows} AND {of_signal}"
+            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {_covers('x', self.day)})"
             f" GROUP BY {self.grouping('t', self.binding.keys)})"
         )
 
@@ -180,11 +185,17 @@ class _Writer:
             case "last_day":
                 return f"max(t.day) {chosen}"
             case _:  # last, ratio
-                return _newest("t.value_last", window)
+                return self.newest("t.value_last", window)
+
+    def newest(self, column: str, window: str) -> str:
+        """The column of the tile whose last value is the newest within the window."""
+        return self.say.newest(
+            column, by=("t.value_last_at", "t.value_last_id"), among=f"{window} AND t.value_last IS NOT NULL"
+        )
 
     def evidence(self, i: int, fold: Fold) -> Iterator[str]:
         """First and last day within each window, and the first day on which a tile enters or leaves one."""
-        changes = [f"min(t.day) FILTER (WHERE t.day > {self.binding.day})"]
+        changes = [f"min(t.day) FILTER (WHERE t.day > {self.day})"]
         for w, within in enumerate(fold.windows):
             window = self.window(within)
             yield f"min(t.day) FILTER (WHERE {window}) AS a{i}_{w}"
@@ -199,26 +210,26 @@ class _Writer:
         return (
             f"t{i} AS (SELECT DISTINCT ON ({keys}) {keys}, c.value, c.number, c.day"
             f" {self.rows('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
-            f" AND {UTC_DAY.format(column='c.at')} <= {self.binding.day}"
+            f" AND {self.say.day_of('c.at')} <= {self.day}"
             f" ORDER BY {keys}, c.precedence DESC, CASE WHEN c.precedence = {ONCE} THEN c.at END"
-            f', c.at DESC, c.message_id COLLATE "C" DESC, c.id DESC)'
+            f", c.at DESC, {self.say.bytewise('c.message_id')} DESC, c.id DESC)"
         )
 
     def traits_ahead(self) -> str:
         keys = self.grouping("c", ["account_id"])
-        day = UTC_DAY.format(column="c.at")
+        day = self.say.day_of("c.at")
         read = self.binder.bind(list(self.plan.traits), "text[]")
         return (
             f"traits_ahead AS (SELECT {keys}, min({day}) AS n {self.rows('scoring_traitchange', 'c')}"
-            f" AND c.key = ANY({read}) AND {day} > {self.binding.day} GROUP BY {keys})"
+            f" AND c.key = ANY({read}) AND {day} > {self.day} GROUP BY {keys})"
         )
 
     def outcomes(self) -> str:
         keys = self.grouping("o", ["account_id"])
-        day = UTC_DAY.format(column="o.at")
-        columns = [f"min({day}) FILTER (WHERE {day} > {self.binding.day}) AS n"]
+        day = self.say.day_of("o.at")
+        columns = [f"min({day}) FILTER (WHERE {day} > {self.day}) AS n"]
         for k, kinds in enumerate(self.plan.outcomes):
-            chosen = f"o.kind = ANY({self.binder.bind(list(kinds), 'text[]')}) AND {day} <= {self.binding.day}"
+            chosen = f"o.kind = ANY({self.binder.bind(list(kinds), 'text[]')}) AND {day} <= {self.day}"
             columns.append(f"min({day}) FILTER (WHERE {chosen}) AS o{k}")
         rows = self.rows("scoring_outcome", "o")
         return f"outcomes AS (SELECT {keys}, {', '.join(columns)} {rows} GROUP BY {keys})"
@@ -227,7 +238,7 @@ class _Writer:
         keys = self.grouping("x", ["account_id"])
         return (
             f"exclusions AS (SELECT {keys}, min(x.why) AS why {self.rows('excluded_account', 'x')}"
-            f" AND {_covers('x', self.binding.day)} GROUP BY {keys})"
+            f" AND {_covers('x', self.day)} GROUP BY {keys})"
         )
 
     def read(self) -> str:
@@ -246,7 +257,7 @@ class _Writer:
         if self.binding.detail:
             joins += self.joined("traits_ahead", ["account_id"])
             columns.append(f"{self.read_ahead()} AS ahead")
-        return f"(SELECT {', '.join(columns)} FROM pairs p{joins} OFFSET 0) AS s"
+        return f"(SELECT {', '.join(columns)} FROM pairs p{joins}{self.say.fence}) AS s"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
         for j, (measure, _) in enumerate(fold.measures):
@@ -301,7 +312,8 @@ class _Writer:
             case Ever(signal):
                 return f"{self.column(signal, 'last_day', None)} IS NOT NULL"
             case SinceLast() | Age():
-                return f"as_of - {self.base(leaf)} {COMPARISONS[leaf.comparator]} {leaf.threshold}"
+                age = self.say.days_between("as_of", self.base(leaf))
+                return f"{age} {COMPARISONS[leaf.comparator]} {leaf.threshold}"
             case Trait(test):
                 return passes(test, f"tv{self.plan.traits.index(test.key)}", self.binder)
             case Converted(kinds):
@@ -317,14 +329,14 @@ class _Writer:
         """The value and the limit that it is measured against."""
         value = self.column(leaf.signal, "ratio", leaf.within)
         limit = self.limits[leaf.signal]
-        return value, self.limit(limit, "l" + value[1:]) if limit else "NULL::numeric"
+        return value, self.limit(limit, "l" + value[1:]) if limit else "NULL"
 
     def limit(self, limit: Limit, of_event: str) -> str:
         if limit.property is not None:
             return of_event
         if limit.trait is not None:
             return f"tn{self.plan.traits.index(limit.trait)}"
-        text = f"tv{self.plan.traits.index(limit.by_trait or '')} #>> '{{}}'"
+        text = self.say.text(f"tv{self.plan.traits.index(limit.by_trait or '')}")
         cases = (
             f"WHEN {self.binder.bind(name, 'text')} THEN {self.binder.bind(most, 'numeric')}"
             for name, most in limit.table
@@ -355,9 +367,9 @@ class _Writer:
         return ", ".join(columns)
 
     def units(self, per: PerUnit) -> str:
-        """Full units of a measure. div() is exact where a division would round."""
+        """Full units of a measure."""
         value = self.column(per.signal, per.measure, per.within)
-        return f"div({value}, {self.binder.bind(per.every, 'numeric')})"
+        return self.say.units(value, self.binder.bind(per.every, "numeric"))
 
     def raw(self, i: int, rule: Points) -> str:
         """The rule's points before clipping, in hundredths."""
@@ -413,9 +425,9 @@ class _Writer:
             "status",
             "excluded_why AS why",
             f"CASE WHEN status = 'scored' THEN {self.tier()} END AS tier",
-            f"CASE WHEN status = 'scored' THEN {self.held()} ELSE '{{}}' END AS held",
-            f"ARRAY[{', '.join(f'r{i}' for i in rules)}]::boolean[] AS met",
-            f"ARRAY[{', '.join(raw)}]::bigint[] AS raw",
+            f"CASE WHEN status = 'scored' THEN {self.held()} ELSE {self.say.array((), 'int')} END AS held",
+            f"{self.say.array((f'r{i}' for i in rules), 'boolean')} AS met",
+            f"{self.say.array(raw, 'bigint')} AS raw",
             f"LEAST({', '.join(goal)}) AS goal_on",
             "sign_up",
         ]
@@ -447,7 +459,7 @@ class _Writer:
         for k, held_tier in enumerate(self.plan.document.tiers):
             line = f"(usage >= {held_tier.hold.usage} AND fit >= {held_tier.hold.fit})"
             held.append(f"CASE WHEN {' OR '.join([line, *lifts.get(k, [])])} THEN {k} END")
-        return f"array_remove(ARRAY[{', '.join(held)}]::int[], NULL)"
+        return self.say.without_nulls(held, "int")
 
     # -- what a ledger shows, and when silence changes it ---------------------------------------------
 
@@ -493,48 +505,9 @@ class _Writer:
         return f"a{i}_{w}", f"z{i}_{w}"
 
 
-def _newest(column: str, window: str) -> str:
-    """The value of a column in the tile whose last value is the newest within the window."""
-    order = 't.value_last_at DESC, t.value_last_id COLLATE "C" DESC'
-    return f"(array_agg({column} ORDER BY {order}) FILTER (WHERE {window} AND t.value_last IS NOT NULL))[1]"
-
-
 def _covers(alias: str, day: str) -> str:
     """Whether a dated row covers the day."""
     return (
         f"({alias}.starts_on IS NULL OR {alias}.starts_on <= {day})"
         f" AND ({alias}.ends_on IS NULL OR {alias}.ends_on > {day})"
     )
-
-
-# Whatever somebody did, as `any` counts it.
-USED = f"""t.signal_id = (SELECT id FROM scoring_signal WHERE digest = '{signal_digest(ANYTHING)}')"""
-
-# Visitors are nobody to call. A home that everybody has left is no account: whether there was one depends on the
-# order of calls. Nor is the own account of somebody whose calls all name another one: a company has it. (What was
-# done in it, or an outcome, makes an account real, whoever left it.)
-IS_SUBJECT = f"""a.merged_into_id IS NULL AND (a.kind = 'group' OR a.kind <> 'visitor' AND (
-    EXISTS (SELECT FROM scoring_tile t WHERE t.account_id = a.id AND {USED})
-    OR EXISTS (SELECT FROM scoring_productuser u WHERE u.home_id = a.id AND u.merged_into_id IS NULL
-        AND NOT EXISTS (SELECT FROM scoring_tile t WHERE t.user_id = u.id AND NOT t.inherited AND {USED}))
-    OR EXISTS (SELECT FROM scoring_outcome o WHERE o.account_id = a.id)))"""
-
-EXCLUDED_USER = """excluded_user AS (
-    SELECT i.user_id, x.starts_on, x.ends_on
-    FROM scoring_exclusion x JOIN scoring_identity i ON i.value = x.value WHERE x.kind = 'user'
-    UNION
-    SELECT i.user_id, x.starts_on, x.ends_on
-    FROM scoring_exclusion x JOIN scoring_emaillink e ON e.email = lower(x.value)
-    JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'email'
-    UNION
-    SELECT i.user_id, x.starts_on, x.ends_on
-    FROM scoring_exclusion x JOIN scoring_emaillink e ON e.domain = lower(x.value)
-    JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'domain')"""
-
-EXCLUDED_ACCOUNT = """excluded_account AS (
-    SELECT coalesce(a.merged_into_id, a.id) AS account_id, x.why, x.starts_on, x.ends_on
-    FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = x.value WHERE x.kind = 'account'
-    UNION
-    SELECT coalesce(a.merged_into_id, a.id), x.why, x.starts_on, x.ends_on
-    FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value) AND a.kind = 'domain'
-    WHERE x.kind = 'domain')"""

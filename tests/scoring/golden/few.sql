@@ -48,7 +48,7 @@ FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value
 WHERE x.kind = 'domain'),
 f0 AS (SELECT t.account_id, min(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS m0_0, max(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS m0_1, min(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS a0_0, max(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS z0_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date)) AS n0
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p1)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p1)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id),
@@ -58,7 +58,7 @@ f1 AS (SELECT t.account_id, coalesce(sum(t.count) FILTER (WHERE t.day > %(as_of)
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 7 AND t.day <= %(as_of)s::date) + 7, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 14 AND t.day <= %(as_of)s::date) + 14, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n1
 FROM scoring_tile t
 LEFT JOIN scoring_productuser u ON u.id = t.user_id
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id),
@@ -67,7 +67,7 @@ ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t
 ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date AND t.value_last IS NOT NULL))[1] AS l2_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a2_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z2_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n2
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id),
@@ -94,7 +94,7 @@ GROUP BY x.account_id),
 traits_ahead AS (SELECT c.account_id, min(((c.at) AT TIME ZONE 'UTC')::date) AS n
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = ANY(%(p8)s::text[]) AND ((c.at) AT TIME ZONE 'UTC')::date > %(as_of)s::date
-GROUP BY c.account_id) SELECT account_id, as_of, usage, fit, status, excluded_why AS why, CASE WHEN status = 'scored' THEN LEAST(CASE WHEN usage >= 2000 AND fit >= 0 THEN 0 END, CASE WHEN r5 THEN 0 END) END AS tier, CASE WHEN status = 'scored' THEN array_remove(ARRAY[CASE WHEN (usage >= 1000 AND fit >= 0) OR r5 THEN 0 END]::int[], NULL) ELSE '{}' END AS held, ARRAY[r0, r1, r2, r3, r4, r5]::boolean[] AS met, ARRAY[q0, q1, q2, q3, 0, 0]::bigint[] AS raw, LEAST(NULL::date, o0) AS goal_on, sign_up, LEAST(ahead, CASE WHEN coalesce(m0_1, sign_up) + 21 > as_of THEN coalesce(m0_1, sign_up) + 21 END, CASE WHEN coalesce(m0_1, sign_up) + 22 > as_of THEN coalesce(m0_1, sign_up) + 22 END) AS recheck_on, jsonb_build_array(to_jsonb(o0),
+GROUP BY c.account_id) SELECT account_id, as_of, usage, fit, status, excluded_why AS why, CASE WHEN status = 'scored' THEN LEAST(CASE WHEN usage >= 2000 AND fit >= 0 THEN 0 END, CASE WHEN r5 THEN 0 END) END AS tier, CASE WHEN status = 'scored' THEN array_remove(ARRAY[CASE WHEN (usage >= 1000 AND fit >= 0) OR r5 THEN 0 END]::int[], NULL) ELSE ARRAY[]::int[] END AS held, ARRAY[r0, r1, r2, r3, r4, r5]::boolean[] AS met, ARRAY[q0, q1, q2, q3, 0, 0]::bigint[] AS raw, LEAST(NULL::date, o0) AS goal_on, sign_up, LEAST(ahead, CASE WHEN coalesce(m0_1, sign_up) + 21 > as_of THEN coalesce(m0_1, sign_up) + 21 END, CASE WHEN coalesce(m0_1, sign_up) + 22 > as_of THEN coalesce(m0_1, sign_up) + 22 END) AS recheck_on, jsonb_build_array(to_jsonb(o0),
 to_jsonb(m1_2),
 to_jsonb(ARRAY[m2_0, CASE tv2 #>> '{}' WHEN %(p19)s::text THEN %(p20)s::numeric WHEN %(p21)s::text THEN %(p22)s::numeric END]::numeric[]),
 to_jsonb(tv1),

@@ -32,7 +32,7 @@ FROM scoring_exclusion x JOIN scoring_account a ON a.external_id = lower(x.value
 WHERE x.kind = 'domain'),
 f0 AS (SELECT t.account_id, t.user_id, min(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS m0_0, min(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS a0_0, max(t.day) FILTER (WHERE t.day <= %(as_of)s::date) AS z0_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date)) AS n0
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p1)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p1)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id, t.user_id),
@@ -40,7 +40,7 @@ f1 AS (SELECT t.account_id, t.user_id, coalesce(sum(t.count) FILTER (WHERE t.day
 0) AS m1_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a1_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z1_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n1
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id, t.user_id),
@@ -49,7 +49,7 @@ ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t
 ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date AND t.value_last IS NOT NULL))[1] AS l2_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a2_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z2_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n2
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id, t.user_id),
@@ -72,7 +72,7 @@ GROUP BY x.account_id),
 traits_ahead AS (SELECT c.account_id, min(((c.at) AT TIME ZONE 'UTC')::date) AS n
 FROM scoring_traitchange c
 WHERE c.account_id = ANY(%(accounts)s::bigint[]) AND c.key = ANY(%(p7)s::text[]) AND ((c.at) AT TIME ZONE 'UTC')::date > %(as_of)s::date
-GROUP BY c.account_id) SELECT account_id, user_id, as_of, usage, fit, status, excluded_why AS why, CASE WHEN status = 'scored' THEN LEAST(CASE WHEN usage >= 2000 AND fit >= 0 THEN 0 END) END AS tier, CASE WHEN status = 'scored' THEN array_remove(ARRAY[CASE WHEN (usage >= 1000 AND fit >= 0) THEN 0 END]::int[], NULL) ELSE '{}' END AS held, ARRAY[r0, r1]::boolean[] AS met, ARRAY[q0, q1]::bigint[] AS raw, LEAST(NULL::date, o0) AS goal_on, sign_up, LEAST(ahead) AS recheck_on, jsonb_build_array(to_jsonb(ARRAY[m2_0, CASE tv1 #>> '{}' WHEN %(p15)s::text THEN %(p16)s::numeric WHEN %(p17)s::text THEN %(p18)s::numeric END]::numeric[]),
+GROUP BY c.account_id) SELECT account_id, user_id, as_of, usage, fit, status, excluded_why AS why, CASE WHEN status = 'scored' THEN LEAST(CASE WHEN usage >= 2000 AND fit >= 0 THEN 0 END) END AS tier, CASE WHEN status = 'scored' THEN array_remove(ARRAY[CASE WHEN (usage >= 1000 AND fit >= 0) THEN 0 END]::int[], NULL) ELSE ARRAY[]::int[] END AS held, ARRAY[r0, r1]::boolean[] AS met, ARRAY[q0, q1]::bigint[] AS raw, LEAST(NULL::date, o0) AS goal_on, sign_up, LEAST(ahead) AS recheck_on, jsonb_build_array(to_jsonb(ARRAY[m2_0, CASE tv1 #>> '{}' WHEN %(p15)s::text THEN %(p16)s::numeric WHEN %(p17)s::text THEN %(p18)s::numeric END]::numeric[]),
 to_jsonb(m1_0))::text AS observed, ARRAY[a2_0, z2_0, a1_0, z1_0]::date[]::text[] AS seen
 FROM (SELECT s.*, (0 + GREATEST(0, LEAST(3000, 0 + q0 + q1) + (0)))::bigint AS usage, (0 + GREATEST(0, 0 + (0)))::bigint AS fit, CASE WHEN excluded_why IS NOT NULL THEN 'excluded' WHEN NOT inside THEN 'outside' WHEN false THEN 'disqualified' ELSE 'scored' END AS status
 FROM (SELECT s.*, CASE WHEN r0 THEN LEAST(div(m1_0, %(p14)s::numeric) * 100, 500)::bigint ELSE 0 END AS q0, CASE WHEN r1 THEN 1000::bigint ELSE 0 END AS q1
