@@ -31,8 +31,17 @@ from scoring.language.document import (
     Tier,
     Trait,
 )
+from scoring.language.reading import NUMBER
 
 Plain = dict[str, object]
+WIDTH, WITHOUT_END = 110, 1_000_000  # characters
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the strict reader would take for a number."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-0123456789"))
 
 
 def dump(document: Document) -> Plain:
@@ -59,7 +68,22 @@ def dump(document: Document) -> Plain:
 
 def to_yaml(document: Document) -> str:
     """Return the document as YAML text in its normal form: `parse(to_yaml(d)) == d`."""
-    return yaml.safe_dump(dump(document), sort_keys=False, allow_unicode=True, width=110)
+    return as_yaml(dump(document))
+
+
+def as_yaml(plain: object, *, on_one_line: bool = False) -> str:
+    """Return plain data as YAML that the strict reader reads as the same: `1e3` as a text is quoted."""
+    width = WITHOUT_END if on_one_line else WIDTH
+    return str(
+        yaml.dump(
+            plain,
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            width=width,
+            default_flow_style=on_one_line,
+        )
+    )
 
 
 def digest(document: Document) -> str:

@@ -10,6 +10,7 @@ import yaml
 Path = tuple[str | int, ...]
 MOST_CHARACTERS = 200_000
 MOST_DEPTH = 32
+NUMBER = re.compile(r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,2})?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def _resolve(tag: str, pattern: str, first: str) -> None:
 _resolve("bool", r"^(?:true|false)$", "tf")
 _resolve("null", r"^(?:null|~|)$", "n~\0")
 _resolve("int", r"^-?(?:0|[1-9]\d*)$", "-0123456789")
-_resolve("float", r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,2})?$", "-0123456789")
+_resolve("float", NUMBER.pattern, "-0123456789")
 _Loader.yaml_implicit_resolvers[""] = [_Loader.yaml_implicit_resolvers["~"][0]]
 
 

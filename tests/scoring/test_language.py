@@ -1,5 +1,6 @@
 """The rule language: what is written reads back the same, what is wrong is told with path and line."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,11 @@ def message(text: str) -> str:
 
 
 class TestRoundTrip:
+    @pytest.mark.parametrize("word", ["1e3", "0E0", "-1e5", "1", "true", "~", "0.5", "no", "2026-01-01"])
+    def test_a_text_that_looks_like_a_number_stays_a_text(self, word: str) -> None:
+        named = replace(language.parse(TEXT), name=word)
+        assert language.parse(language.to_yaml(named)) == named
+
     @given(documents())
     @settings(max_examples=60)
     def test_load_reads_what_dump_writes(self, document: language.Document) -> None:
