@@ -24,7 +24,7 @@ FLOORS: list[tuple[str, ...]] = [
     ),
     ("scoring.tiles", "scoring.engine", "scoring.imports"),
     ("scoring.facts", "scoring.rules", "scoring.previews"),
-    ("scoring.scores", "scoring.backtest", "scoring.discovery"),
+    ("scoring.scores", "scoring.backtest", "scoring.trials", "scoring.discovery"),
     ("routing.models",),
     (
         "routing.rotation",
@@ -34,12 +34,20 @@ FLOORS: list[tuple[str, ...]] = [
         "routing.outbox",
         "routing.carriers",
     ),
-    ("routing.leads", "routing.queue", "routing.delivery", "routing.enrichment", "routing.prompts"),
+    ("routing.leads", "routing.queue", "routing.forecast", "routing.delivery", "routing.enrichment", "routing.prompts"),
     ("routing.people", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
     ("pqlapp.ringer",),
     ("pqlapp.bell", "pqlapp.parser"),
-    ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.health", "pqlapp.templatetags"),
+    (
+        "pqlapp.ingest",
+        "pqlapp.api",
+        "pqlapp.desk",
+        "pqlapp.demo",
+        "pqlapp.health",
+        "pqlapp.schemas",
+        "pqlapp.templatetags",
+    ),
     ("pqlapp.urls", "pqlapp.management"),
 ]
 # These stand beside the house: they start it, or guard its doors, and know nothing of what happens inside.
@@ -69,7 +77,15 @@ PURE = (
     "routing.eligibility",
 )
 MAY_READ_THE_CLOCK = ("pqlapp", "scoring.tasks", "routing.tasks", "scoring.admin", "routing.admin")
-DOORS = ("pqlapp.ingest", "pqlapp.api", "pqlapp.desk", "pqlapp.demo", "pqlapp.management", "pqlapp.health")
+DOORS = (
+    "pqlapp.ingest",
+    "pqlapp.api",
+    "pqlapp.desk",
+    "pqlapp.demo",
+    "pqlapp.management",
+    "pqlapp.health",
+    "pqlapp.schemas",
+)
 CLOCKS = {("timezone", "now"), ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 WRITES = {"create", "bulk_create", "get_or_create", "update_or_create", "bulk_update", "update", "delete", "save"}
 

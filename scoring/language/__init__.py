@@ -3,6 +3,7 @@
 `parse` reads a text strictly, `dump` writes one normal form, `load` reads that back, `digest` names it.
 """
 
+from scoring.language.cases import SOMEBODY, Case, Deed, Expected
 from scoring.language.document import (
     ANY_EVENT,
     ANY_SIGNAL,
@@ -44,7 +45,8 @@ from scoring.language.document import (
     signals_of,
 )
 from scoring.language.dumping import digest, dump, dump_signal, signal_digest, to_yaml
-from scoring.language.parsing import Fault, Invalid, load, load_signal, parse
+from scoring.language.parsing import Fault, Invalid, load, load_signal, parse, parse_cases
+from scoring.language.schema import json_schema
 
 __all__ = [
     "ANY_EVENT",
@@ -52,16 +54,20 @@ __all__ = [
     "CALLS_THAT_ARE_NOT_USE",
     "COMPARATORS",
     "MEASURES",
+    "SOMEBODY",
     "TESTS",
     "Age",
     "All",
     "Any",
+    "Case",
     "Comparator",
     "Condition",
     "Converted",
+    "Deed",
     "Disqualify",
     "Document",
     "Ever",
+    "Expected",
     "Fault",
     "Filter",
     "Goal",
@@ -88,10 +94,12 @@ __all__ = [
     "digest",
     "dump",
     "dump_signal",
+    "json_schema",
     "leaves",
     "load",
     "load_signal",
     "parse",
+    "parse_cases",
     "signal_digest",
     "signals_of",
     "to_yaml",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from typing import Literal, TypeVar, cast
 
+from scoring.language.cases import Case, read_cases
 from scoring.language.document import (
     ANY_EVENT,
     ANY_SIGNAL,
@@ -65,6 +66,12 @@ def parse(text: str) -> Document:
     return _parse(read(text))
 
 
+def parse_cases(text: str) -> tuple[Document, tuple[Case, ...]]:
+    """Return the document that the YAML text describes, and its cases. Raises Invalid with every fault."""
+    parser = _Parser(read(text))
+    return parser.result(parser.document(parser.text.data)), parser.cases
+
+
 def load(data: object) -> Document:
     """Return the document of plain data, as `dump` made it. Raises Invalid with every fault and path."""
     return _parse(Text(_exact(data)))
@@ -105,11 +112,14 @@ class _Parser:
 
     def __init__(self, text: Text) -> None:
         self.text = text
-        self.faults: list[Fault] = []
+        self.faults = list(text.faults)
+        self.unread = {fault.path for fault in text.faults}  # nothing more is said of them: there is no value
         # What the document names, also where its definition is at fault: one mistake is told once.
         self.signals: dict[str, Signal | None] = {}
         self.groups: dict[str, Group | None] = {}
         self.tier_names: set[str] = set()
+        self.rule_ids: set[str] = set()
+        self.cases: tuple[Case, ...] = ()
 
     def result(self, found: T | None) -> T:
         """Return what was found. Raises Invalid if anything was wrong on the way."""
@@ -118,7 +128,12 @@ class _Parser:
         return found
 
     def fault(self, path: Path, message: str) -> None:
-        self.faults.append(Fault(dotted(path), message, self.text.line(path)))
+        if dotted(path) not in self.unread:
+            self.faults.append(Fault(dotted(path), message, self.text.line(path)))
+
+    def line_of(self, path: Path) -> int | None:
+        """The line of a path, from 1."""
+        return self.text.line(path)
 
     # -- shapes ---------------------------------------------------------------------------------------
 
@@ -210,6 +225,7 @@ class _Parser:
             "groups",
             "rules",
             "tiers",
+            "cases",
         )
         needed = ("slug", "name", "motion", "groups", "rules", "tiers")
         fields = self.mapping(value, (), known)
@@ -222,6 +238,7 @@ class _Parser:
         self.groups = self.read_groups(fields["groups"]) if "groups" in fields else {}
         tiers = self.tiers(fields["tiers"]) if "tiers" in fields else []
         rules = self.rules(fields["rules"]) if "rules" in fields else []
+        self.cases = read_cases(self, fields["cases"], self.rule_ids) if "cases" in fields else ()
         slug = self.slug(fields["slug"], ("slug",)) if "slug" in fields else None
         name = self.string(fields["name"], ("name",), 200) if "name" in fields else None
         motion = self.slug(fields["motion"], ("motion",)) if "motion" in fields else None
@@ -279,7 +296,7 @@ class _Parser:
         if events and ANY_EVENT in events and len(events) > 1:
             self.fault((*path, "event"), f"{ANY_EVENT!r} means every event; it stands alone")
         where = fields.get("where", [])
-        tests = [self.property_test(v, p) for v, p in (self.items(where, (*path, "where"), 20) if where else [])]
+        tests = [self.property_test(v, p) for v, p in ([] if where == [] else self.items(where, (*path, "where"), 20))]
         number = self.string(fields["value"], (*path, "value")) if "value" in fields else None
         limit = self.limit(fields["limit"], (*path, "limit")) if "limit" in fields else None
         if limit and "value" not in fields:
@@ -493,6 +510,7 @@ class _Parser:
         if fields is None:
             return None
         id = self.slug(fields["id"], (*path, "id"))
+        self.rule_ids.add(str(fields["id"]))
         name = self.string(fields.get("name", fields["id"]), (*path, "name"), 200)
         kinds = [kind for kind in ("points", "disqualify", "qualify") if kind in fields]
         if len(kinds) != 1:

@@ -11,6 +11,7 @@ Path = tuple[str | int, ...]
 MOST_CHARACTERS = 200_000
 MOST_DEPTH = 32
 NUMBER = re.compile(r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,2})?$")
+MOST_VALUES = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,14 @@ class Invalid(Exception):
 
 @dataclass(slots=True)
 class Text:
-    """Plain data (dict, list, str, bool, int, Decimal, None) with the line on which each path starts."""
+    """Plain data (dict, list, str, bool, int, Decimal, None) with the line on which each path starts.
+
+    `faults` are those of the text itself; what else is wrong with the document is told together with them.
+    """
 
     data: object
     lines: dict[Path, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
 
     def line(self, path: Path) -> int | None:
         """Return the line of the path, or of the nearest path around it that has one."""
@@ -49,10 +54,39 @@ class Text:
         return None
 
 
+class _Refused(Exception):
+    """The text asks for more than a document needs; it is not read to its end."""
+
+    def __init__(self, message: str, mark: yaml.Mark) -> None:
+        super().__init__(message)
+        self.fault = Fault("", message, mark.line + 1)
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML with JSON's scalars only: no dates, no octal, and `yes`, `on` and `no` are words."""
+    """YAML with JSON's scalars only: no dates, no octal, and `yes`, `on` and `no` are words.
+
+    It stops at the first alias, at a value too deep and at one too many, before anything is built of them.
+    """
 
     yaml_implicit_resolvers = {}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        mark = event.start_mark
+        self.depth, self.values = self.depth + 1, self.values + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _Refused("aliases (*name) are not allowed; write the value out", mark)
+        if self.depth > MOST_DEPTH:
+            raise _Refused(f"nested deeper than {MOST_DEPTH} levels", mark)
+        if self.values > MOST_VALUES:
+            raise _Refused(f"a rule document has at most {MOST_VALUES:,} values", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:
@@ -69,28 +103,25 @@ _Loader.yaml_implicit_resolvers[""] = [_Loader.yaml_implicit_resolvers["~"][0]]
 def read(text: str) -> Text:
     """Return the text as plain data with its lines.
 
-    Raises Invalid where it is not YAML, too long, nested too deep, has aliases, or a mapping repeats a key.
+    Raises Invalid where it is not YAML, too long, nested too deep, or has aliases: then nothing more can be said of it.
     """
     if len(text) > MOST_CHARACTERS:
-        raise Invalid([Fault("", f"a rule document has at most {MOST_CHARACTERS:,} characters")])
+        raise Invalid([Fault("", f"a rule document has at most {MOST_CHARACTERS:,} characters, not {len(text):,}")])
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise Invalid([Fault("", "aliases (*name) are not allowed; write the value out")])
         root = yaml.compose(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except _Refused as refused:
+        raise Invalid([refused.fault]) from None
+    except yaml.YAMLError as error:
         raise Invalid([_syntax_fault(error)]) from None
     if root is None:
         raise Invalid([Fault("", "the document is empty")])
     reader = _Reader()
-    data = reader.value(root, ())
-    if reader.faults:
-        raise Invalid(reader.faults)
-    return Text(data, reader.lines)
+    return Text(reader.value(root, ()), reader.lines, reader.faults)
 
 
-def _syntax_fault(error: Exception) -> Fault:
+def _syntax_fault(error: yaml.YAMLError) -> Fault:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or ("nested too deep" if isinstance(error, RecursionError) else error)
+    problem = getattr(error, "problem", None) or error
     return Fault("", f"not valid YAML: {problem}", mark.line + 1 if mark else None)
 
 
@@ -103,9 +134,6 @@ class _Reader:
 
     def value(self, node: yaml.Node, path: Path) -> object:
         self.lines[path] = node.start_mark.line + 1
-        if len(path) > MOST_DEPTH:
-            self.fault(path, f"nested deeper than {MOST_DEPTH} levels")
-            return None
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
