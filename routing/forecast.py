@@ -1,0 +1,157 @@
+"""What load a new version of the rules would add, before it goes live. Read-only."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from django.db.models import Count
+
+from routing import eligibility, handling, rotation
+from routing.eligibility import Candidate
+from routing.models import AE, Handling, Lead, Pool, State
+from routing.rotation import Member
+from scoring.engine import Standing
+from scoring.models import RuleSet
+from scoring.rules import Change, Diff
+
+MOST_TURNS = 5_000  # leads of a pool that are dealt out here; more at once is told as a number
+HELD = (State.ASSIGNED, State.SNOOZED)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What an AE of a pool would be given beside the leads that are open now."""
+
+    ae: AE
+    adds: int
+    open: int  # leads of the pool in the AE's hands now
+    capacity: int | None  # None: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The leads that would come to a pool, and who would get them if all came now, in turn."""
+
+    pool: Pool | None
+    reason: str  # why no pool takes them; empty if one does
+    adds: int
+    waiting: int  # that nobody of the pool could take
+    not_dealt: int  # beyond MOST_TURNS: nobody works through so many
+    seats: Sequence[Seat]
+
+
+@dataclass(slots=True)
+class _Table:
+    """A pool's rotation, played ahead in memory."""
+
+    pool: Pool
+    members: dict[int, Member] = field(default_factory=dict)  # by AE
+    candidates: dict[int, Candidate] = field(default_factory=dict)
+    aes: dict[int, AE] = field(default_factory=dict)
+    given: Counter[int] = field(default_factory=Counter)
+
+    def deal(self, colleague: int | None, at: datetime) -> bool:
+        """Give one lead to the colleague who works the account already, or by turn; False: nobody can take it."""
+        able = [ae for ae, one in self.candidates.items() if eligibility.is_eligible(eligibility.verdicts(one))]
+        if not able:
+            return False
+        if colleague not in able:
+            turn = rotation.turn([self.members[ae] for ae in able])
+            colleague = next(ae for ae in able if self.members[ae].id == turn.chosen)
+            for ae in able:
+                self.members[ae] = replace(self.members[ae], credit=turn.credits_after[self.members[ae].id])
+            self.members[colleague] = replace(self.members[colleague], last_served_at=at)
+        self.given[colleague] += 1
+        one = self.candidates[colleague]
+        self.candidates[colleague] = replace(one, open_leads=one.open_leads + 1)
+        return True
+
+
+def load_of(*, diff: Diff, at: datetime) -> list[Load]:
+    """Return what the version would add to each pool and each AE in it: leads that would open, dealt out in turn.
+
+    An account opens none that has an open lead of the motion, or was with sales before.
+    """
+    motion, plans = diff.version.document["motion"], _Plans(diff.version.rule_set)
+    wanted = [change for change in diff.changes if plans.opens(change)]
+    accounts = [change.account_id for change in wanted]
+    mine = Lead.objects.filter(account__in=accounts, motion=motion).exclude(state=State.CLOSED)
+    have_one = set(mine.values_list("account", flat=True))
+    comes: dict[handling.Plan, list[int]] = {}
+    for change in wanted:
+        if change.account_id not in have_one:
+            comes.setdefault(plans.of(change.after.tier, is_pql=True), []).append(change.account_id)
+    colleagues = _colleagues(accounts)
+    return [_load(plan, [colleagues.get(account) for account in those], at) for plan, those in _pooled(comes)]
+
+
+def _pooled(comes: Mapping[handling.Plan, list[int]]) -> list[tuple[handling.Plan, list[int]]]:
+    """Return the accounts by pool: several tiers may come to one."""
+    pooled: dict[int | None, tuple[handling.Plan, list[int]]] = {}
+    for plan, accounts in comes.items():
+        pooled.setdefault(plan.pool.pk if plan.pool else None, (plan, []))[1].extend(accounts)
+    return list(pooled.values())
+
+
+class _Plans:
+    """How each tier of a rule set is handled, asked for once."""
+
+    def __init__(self, rule_set: RuleSet) -> None:
+        self._rule_set = rule_set
+        self._known: dict[tuple[str, bool], handling.Plan] = {}
+
+    def of(self, tier: str, *, is_pql: bool) -> handling.Plan:
+        """Return how the tier is handled."""
+        if (tier, is_pql) not in self._known:
+            self._known[tier, is_pql] = handling.plan_for(rule_set=self._rule_set, tier=tier, is_pql=is_pql)
+        return self._known[tier, is_pql]
+
+    def opens(self, change: Change) -> bool:
+        """Return whether sales are to have the account by the new version, and were not by the old one."""
+        return self._to_sales(change.after) and not self._to_sales(change.before)
+
+    def _to_sales(self, standing: Standing) -> bool:
+        return standing.is_pql and self.of(standing.tier, is_pql=True).handling is Handling.SALES
+
+
+def _colleagues(accounts: Iterable[int]) -> dict[int, int]:
+    """Return by account the AE who has an open lead of it already; the one who had it first."""
+    held = Lead.objects.filter(account__in=accounts, state__in=HELD).order_by("-assigned_at", "-pk")
+    return {account: ae for account, ae in held.values_list("account", "ae") if ae is not None}
+
+
+def _load(plan: handling.Plan, colleagues: Sequence[int | None], at: datetime) -> Load:
+    """Deal out a lead for each account of a pool; `colleagues` says who works the account already."""
+    if plan.pool is None:
+        return Load(None, plan.reason, len(colleagues), len(colleagues), 0, ())
+    table = _table(plan.pool)
+    before = {ae: one.open_leads for ae, one in table.candidates.items()}
+    dealt = sum(table.deal(colleague, at) for colleague in colleagues[:MOST_TURNS])
+    return Load(
+        pool=plan.pool,
+        reason="",
+        adds=len(colleagues),
+        waiting=min(len(colleagues), MOST_TURNS) - dealt,
+        not_dealt=max(len(colleagues) - MOST_TURNS, 0),
+        seats=[
+            Seat(ae, table.given[key], before[key], table.candidates[key].capacity) for key, ae in table.aes.items()
+        ],
+    )
+
+
+def _table(pool: Pool) -> _Table:
+    held = Lead.objects.filter(pool=pool, state__in=HELD).order_by()
+    loads = dict(held.values_list("ae").annotate(Count("pk")))
+    table = _Table(pool)
+    for one in pool.memberships.select_related("ae__user").order_by("pk"):
+        table.aes[one.ae_id] = one.ae
+        table.members[one.ae_id] = Member(one.pk, one.weight, one.credit, one.last_served_at)
+        table.candidates[one.ae_id] = Candidate(
+            membership_active=one.is_active,
+            ae_active=one.ae.is_active,
+            log_in_active=one.ae.user.is_active,
+            open_leads=loads.get(one.ae_id, 0),
+            capacity=one.capacity,
+        )
+    return table
