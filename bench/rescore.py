@@ -48,7 +48,7 @@ def main() -> None:
         from scoring.models import SHARDS, Crossed, Score, Touched
 
         version = rules.draft(text=RULES, by=None, at=datetime.now(UTC))
-        bell.ring_for_job(job=rules.publish(version=version, note="", by=None, at=datetime.now(UTC)))
+        bell.ring_for_job(job=rules.publish(version=version, note="test", by=None, at=datetime.now(UTC)))
         fill()
         settle(Touched, Crossed)
         with connection.cursor() as cursor:

@@ -29,6 +29,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "query_stats",
     "SITE_URL": "/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("favicon.svg")}],
+    "DASHBOARD_CALLBACK": "scoring.admin.reviews.home",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 LINE = "1px solid color-mix(in srgb, currentColor 15%, transparent)"
 CELL = f"min-width: 4.5rem; vertical-align: top; padding: .375rem .75rem; text-align: left; border-bottom: {LINE}"
@@ -79,14 +78,6 @@ class AdminPages(ModelAdmin):
         return reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=[obj.pk])
 
 
-class Reason(forms.Form):
-    """Why somebody does something."""
-
-    note = forms.CharField(
-        label="Why", required=False, max_length=1000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
-    )
-
-
 class Nothing(forms.Form):
     """An act that asks for no more than a yes."""
 
@@ -97,14 +88,15 @@ def act(
     obj: Model,
     *,
     title: str,
-    explanation: str,
+    explanation: str | SafeString,
     button: str,
     do: Callable[[dict[str, Any]], Model],
     refusals: tuple[type[Exception], ...] = (),
     form_class: type[forms.Form] = Nothing,
+    initial: dict[str, Any] | None = None,
 ) -> HttpResponse:
     """Ask once more, then do it: returns the page that asks, or leads to the page of what `do` returned."""
-    form = form_class(request.POST if request.method == "POST" else None)
+    form = form_class(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
             return HttpResponseRedirect(pages.page_of(do(form.cleaned_data)))

@@ -26,6 +26,22 @@ class SignalsMissing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an account stands, in short. Points are hundredths."""
+
+    status: str
+    tier: str  # empty: none
+    is_pql: bool
+    usage: int
+    fit: int
+
+    @classmethod
+    def none(cls) -> "Standing":
+        """Where nobody stands whom no version has judged."""
+        return cls("", "", False, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """What a document says of one account on one day. All points are hundredths."""
 
@@ -53,6 +69,11 @@ class Judgement:
         if self.form is None:
             return {}
         return self.form.fill(met=self.met, raw=self.raw, observed=orjson.loads(self.observed), seen=self.seen)
+
+    @property
+    def standing(self) -> Standing:
+        """Where it puts the account, in short."""
+        return Standing(self.status.value, self.tier, self.is_pql, self.usage, self.fit)
 
     @property
     def result(self) -> tuple[object, ...]:
@@ -84,6 +105,82 @@ def judge_pairs(document: Document, *, pairs: Sequence[tuple[int, date]], detail
     """Return the judgement of each (account, day) pair, by one statement. Raises SignalsMissing."""
     params: dict[str, object] = {"accounts": [account for account, _ in pairs], "days": [day for _, day in pairs]}
     return list(_judge(document, sql.Binding(constant=False, detail=detail), params, None))
+
+
+@dataclass(frozen=True, slots=True)
+class BesideScores:
+    """A document's judgement of everybody beside the stored scores of a rule set."""
+
+    rows: list[tuple[int, Standing | None, Standing | None]]  # account, stored, judged: where they may differ
+    same: dict[tuple[str, str], int]  # by (stored tier, judged tier), how many accounts stand where they stood
+    unsettled: list[int]  # accounts of `rows` whose stored score may not be what the live version says today
+
+
+def judge_beside_scores(document: Document, *, rule_set: int | None, live: int | None, as_of: date) -> BesideScores:
+    """Return the judgement of every account on the day beside its stored score, by one statement of one snapshot.
+
+    `live` is the id of the rule set's live version; None: none, and no score. Raises SignalsMissing.
+    """
+    query = _query(
+        _plan(document),
+        sql.Binding(constant=True, all_accounts=True, detail=False),
+        tuple(sorted(stored_signals(document).items())),
+    )
+    params = {
+        **query.params,
+        "as_of": as_of,
+        "rule_set": rule_set,
+        "live": live,
+        "tiers": [tier.name for tier in document.tiers],
+        "pqls": [tier.pql for tier in document.tiers],
+    }
+    told = BesideScores([], {}, [])
+    with cursor() as c:
+        c.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
+        for account, unsettled, number, *stored_and_judged in c.execute(
+            _BESIDE_SCORES.replace("{judged}", query.sql), params
+        ):
+            stored, judged = _standing(stored_and_judged[:5]), _standing(stored_and_judged[5:])
+            if account is None:
+                told.same[stored.tier if stored else "", judged.tier if judged else ""] = number
+                continue
+            told.rows.append((account, stored, judged))
+            if unsettled:
+                told.unsettled.append(account)
+    return told
+
+
+def _standing(columns: Sequence[Any]) -> Standing | None:
+    return None if columns[0] is None else Standing(*columns)
+
+
+# Those who stand where they stood are only counted. A stored score is not settled while its rescore waits: it was
+# touched, is due by silence, is parked, is of another version or of nobody, or is not there yet.
+_BESIDE_SCORES = """
+WITH waiting AS (SELECT account_id FROM scoring_touched UNION SELECT account_id FROM scoring_parked),
+judged AS (
+    SELECT account_id, status, coalesce((%(tiers)s::text[])[tier + 1], '') AS tier,
+        coalesce((%(pqls)s::boolean[])[tier + 1], false) AS is_pql, usage, fit
+    FROM ({judged}) AS judged),
+stored AS (
+    SELECT account_id, status, tier, is_pql, usage, fit,
+        version_id <> %(live)s::bigint OR recheck_on <= %(as_of)s::date AS behind
+    FROM scoring_score WHERE rule_set_id = %(rule_set)s::bigint),
+beside AS MATERIALIZED (
+    SELECT coalesce(n.account_id, o.account_id) AS account_id,
+        %(live)s::bigint IS NOT NULL AND (o.account_id IS NULL OR n.account_id IS NULL OR coalesce(o.behind, false)
+            OR w.account_id IS NOT NULL) AS unsettled,
+        o.status AS s0, o.tier AS t0, o.is_pql AS q0, o.usage AS u0, o.fit AS f0,
+        n.status AS s1, n.tier AS t1, n.is_pql AS q1, n.usage AS u1, n.fit AS f1
+    FROM judged n FULL JOIN stored o ON o.account_id = n.account_id
+    LEFT JOIN waiting w ON w.account_id = coalesce(n.account_id, o.account_id)),
+sorted AS (
+    SELECT *, unsettled OR (s0, t0, q0, u0, f0) IS DISTINCT FROM (s1, t1, q1, u1, f1) AS differs FROM beside)
+SELECT account_id, unsettled, 1::bigint, s0, t0, q0, u0, f0, s1, t1, q1, u1, f1 FROM sorted WHERE differs
+UNION ALL
+SELECT NULL, false, count(*), s0, t0, false, 0, 0, s1, t1, false, 0, 0 FROM sorted WHERE NOT differs
+GROUP BY s0, t0, s1, t1
+"""
 
 
 def rank_users(document: Document, *, account: int, as_of: date) -> list[tuple[int, int, int]]:

@@ -19,9 +19,22 @@ class LeaseLost(Exception):
     """Somebody else carries this job on: stop, and write nothing more for it."""
 
 
-def create(*, kind: str, arguments: Mapping[str, Any], by: AbstractBaseUser | None, at: datetime) -> Job:
-    """Return a new job that waits for a worker."""
-    return Job.objects.create(kind=kind, arguments=dict(arguments), created_by_id=by.pk if by else None, created_at=at)
+def create(
+    *,
+    kind: str,
+    arguments: Mapping[str, Any],
+    by: AbstractBaseUser | None,
+    at: datetime,
+    not_before: datetime | None = None,
+) -> Job:
+    """Return a new job that waits for a worker; nobody takes it up before `not_before`."""
+    return Job.objects.create(
+        kind=kind,
+        arguments=dict(arguments),
+        created_by_id=by.pk if by else None,
+        created_at=at,
+        lease_until=not_before,  # as if somebody had it until then
+    )
 
 
 def waiting(*, at: datetime) -> list[Job]:
@@ -82,9 +95,10 @@ def fail(*, job: Job, error: str, at: datetime) -> None:
     _write(job, state=Job.State.FAILED, error=error, finished_at=at, lease_until=None)
 
 
-def stop(*, job: Job, by: AbstractBaseUser, at: datetime) -> bool:
+def stop(*, job: Job, by: AbstractBaseUser | None, at: datetime) -> bool:
     """End an open job for good; whoever carries it on notices at its next report. Says whether it was open."""
-    ended = {"state": Job.State.STOPPED, "error": f"stopped by {by.get_username()}", "lease_until": None}
+    error = f"stopped by {by.get_username() if by else 'a program'}"
+    ended = {"state": Job.State.STOPPED, "error": error, "lease_until": None}
     return bool(Job.objects.filter(pk=job.pk, state__in=OPEN).update(**ended, finished_at=at))
 
 

@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import orjson
 import psycopg
 from django.db import DatabaseError, transaction
 
-from scoring import engine, handoffs, language
+from scoring import engine, handoffs, language, rules
 from scoring.engine import Judgement
 from scoring.models import (
     SHARDS,
@@ -348,11 +348,13 @@ def sweep(*, shard: int, as_of: date, at: datetime) -> int:
 
 SWEEP_DUE = """
 WITH due AS (
-    UPDATE scoring_score SET recheck_on = NULL
-    WHERE recheck_on <= %(as_of)s AND account_id %% %(shards)s = %(shard)s
-    RETURNING account_id)
+    SELECT id, account_id, recheck_on FROM scoring_score
+    WHERE recheck_on <= %(as_of)s AND account_id %% %(shards)s = %(shard)s),
+cleared AS (UPDATE scoring_score s SET recheck_on = NULL FROM due WHERE s.id = due.id)
 INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
-SELECT DISTINCT account_id, %(shard)s::smallint, 'live', 'time', %(at)s::timestamptz FROM due ORDER BY account_id
+SELECT account_id, %(shard)s::smallint, 'live', 'time', least(%(at)s::timestamptz,
+    min(recheck_on)::timestamp AT TIME ZONE 'UTC')
+FROM due GROUP BY account_id ORDER BY account_id
 """
 
 SWEEP_PARKED = """
@@ -374,9 +376,21 @@ def request(*, accounts: Sequence[int] | None, at: datetime) -> int:
 
 
 def fresh_as_of(*, at: datetime) -> datetime:
-    """Return the moment up to which everything acknowledged is in the scores (parked accounts apart)."""
-    oldest = handoffs.oldest_touch(lane=Lane.LIVE)
-    return at if oldest is None else min(at, oldest)
+    """Return the moment up to which everything acknowledged is in the scores (parked accounts apart).
+
+    What happened, what silence changed, and what was made live: never beyond the day whose sweep has begun, nor
+    beyond a publication by which not everybody is scored.
+    """
+    moments = [handoffs.oldest_touch(lane=Lane.LIVE), handoffs.oldest_touch(lane=Lane.BULK)]
+    moments += [_silent_since(at.date()), rules.worked_in_since()]
+    return min([at, *(moment for moment in moments if moment is not None)])
+
+
+def _silent_since(today: date) -> datetime | None:
+    """Return the start of the first day whose silence is not swept; None: all are."""
+    due = Score.objects.filter(recheck_on__lte=today).order_by("recheck_on").values_list("recheck_on", flat=True)
+    first = due.first()
+    return None if first is None else datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

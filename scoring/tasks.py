@@ -18,7 +18,12 @@ LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction
 FIRST_STEP, SMALLEST_STEP = 1_000, 250  # tile ids
 
 # Kinds of jobs, and who carries them on. Those of the doors, further up, are named in settings.JOB_RUNNERS.
-RUNNERS = {rules.PUBLISH: rules.run_publish, tiles.REFOLD: tiles.run_refold, facts.RETENTION: facts.run_retention}
+RUNNERS = {
+    rules.PUBLISH: rules.run_publish,
+    rules.PREPARE: rules.run_prepare,
+    tiles.REFOLD: tiles.run_refold,
+    facts.RETENTION: facts.run_retention,
+}
 
 
 def rescore(*, shard: int) -> scores.Rescored:

@@ -36,7 +36,7 @@ tiers:
 @pytest.fixture
 def key(db: None) -> str:
     now = datetime.now(UTC)
-    tasks.carry_on(job=rules.publish(version=rules.draft(text=RULES, by=None, at=now), note="", by=None, at=now))
+    tasks.carry_on(job=rules.publish(version=rules.draft(text=RULES, by=None, at=now), note="test", by=None, at=now))
     people.create_ae(email="ann@example.com", name="Ann", pool="Europe", weight=1, capacity=10, at=now)
     user = User.objects.get(email="ann@example.com")
     user.set_password("a-long-password")

@@ -11,6 +11,7 @@ from scoring.models import Exclusion
 LONGEST_ID = 512  # characters
 LONGEST_TEXT = 200_000  # characters of a rule document
 LONGEST_NOTE = 2_000  # characters
+LARGEST_NUMBER = 2**31 - 1
 
 B = TypeVar("B", bound="Body")
 
@@ -100,10 +101,38 @@ class RuleText(Body):
     text = Text(max_length=LONGEST_TEXT, allow_blank=True, trim_whitespace=False)
 
 
+class ChangedText(RuleText):
+    """A rule document as YAML, and the revision of the draft that it is a change of (or the header If-Match)."""
+
+    revision = Whole(min_value=1, max_value=LARGEST_NUMBER, required=False)
+
+
 class Publish(Body):
-    """Why."""
+    """Why, after which diff, and when."""
+
+    note = Text(max_length=LONGEST_NOTE, help_text="why")
+    seen = Text(
+        max_length=1_000,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="`seen` of the diff that was looked at; without it nothing is published",
+    )
+    on = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text="now, if it is left out")
+
+
+class RollBack(Body):
+    """Why; with the diff that was looked at, if one was."""
 
     note = note()
+    seen = Text(max_length=1_000, required=False, allow_null=True, default=None)
+
+
+class Review(Body):
+    """Who answers for a published version, and when it is looked at again."""
+
+    owner = Text(max_length=150, allow_null=True, help_text="a log-in's name; null: nobody")
+    review_on = serializers.DateField(allow_null=True, help_text="null: never")
 
 
 class Snooze(Body):

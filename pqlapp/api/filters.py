@@ -161,6 +161,7 @@ def refuse_unknown(*, request: Request, view: APIView) -> None:
     known: list[str] = []
     if view.action in view.filters:  # type: ignore[attr-defined]
         known = [*(chosen.base_filters if chosen else ()), *view.pagination_class.parameters]  # type: ignore[attr-defined]
+    known += view.parameters.get(view.action, ())  # type: ignore[attr-defined]
     unknown = sorted(set(request.query_params) - set(known))
     if unknown:
         there = f"there are: {', '.join(known)}" if known else "there is none here"

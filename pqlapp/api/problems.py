@@ -30,6 +30,10 @@ class NotLive(Exception):
     """The version is not the live one, so there is nothing to take back."""
 
 
+class NoRevision(Exception):
+    """The request does not say which revision of the draft it changes, so it could overwrite another's change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A kind of error: its stable name, status and title."""
@@ -49,6 +53,15 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     language.Invalid: Problem("invalid-rules", 422, "The rule document is not valid"),
     rules.AlreadyLive: Problem("already-live", 409, "The version is live already"),
     rules.PublishRunning: Problem("publish-running", 409, "Another publication is under way"),
+    rules.NotSeen: Problem("diff-not-seen", 409, "Look at what it would change first"),
+    rules.NoteMissing: Problem("invalid-request", 422, "The request is not valid"),
+    rules.WrongTime: Problem("invalid-request", 422, "The request is not valid"),
+    rules.EditedMeanwhile: Problem("edited-meanwhile", 412, "Somebody else changed it meanwhile"),
+    rules.IsScheduled: Problem("is-scheduled", 409, "The draft is about to go live"),
+    rules.NothingToCancel: Problem("nothing-to-cancel", 409, "Nothing waits to be published"),
+    rules.LiveAlready: Problem("already-live", 409, "The version is live already"),
+    rules.NotPublished: Problem("not-published", 409, "A draft is not reviewed"),
+    NoRevision: Problem("revision-missing", 428, "Say which revision this is a change of"),
     rules.IsPublished: Problem("is-published", 409, "A published version never changes"),
     rules.NothingToRollBackTo: Problem("nothing-to-roll-back-to", 409, "No version was live before"),
     NotLive: Problem("not-live", 409, "The version is not live"),

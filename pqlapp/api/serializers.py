@@ -285,10 +285,11 @@ class PublicationShown(Shown):
     version = serializers.IntegerField(source="version.number")
     replaced = serializers.IntegerField(source="replaced.number", allow_null=True, default=None)
     by = serializers.CharField(source="by.username", allow_null=True, default=None)
+    expected = Plain(help_text="what the diff said that was looked at before; empty if none was")
 
     class Meta:
         model = Publication
-        fields: Fields = ("version", "replaced", "is_rollback", "note", "by", "at")
+        fields: Fields = ("version", "replaced", "is_rollback", "note", "expected", "by", "at")
 
 
 class RuleSetShown(RuleSetRow):
@@ -311,10 +312,22 @@ class RuleVersionRow(Shown):
 
     rule_set = serializers.SlugField(source="rule_set.slug")
     is_live = serializers.SerializerMethodField()
+    owner = serializers.CharField(source="owner.username", allow_null=True, default=None)
 
     class Meta:
         model = RuleVersion
-        fields: Fields = ("id", "rule_set", "number", "is_live", "digest", "created_at", "published_at")
+        fields: Fields = (
+            "id",
+            "rule_set",
+            "number",
+            "revision",
+            "is_live",
+            "digest",
+            "created_at",
+            "published_at",
+            "owner",
+            "review_on",
+        )
 
     def get_is_live(self, version: RuleVersion) -> bool:
         """Return whether it scores now."""
@@ -328,6 +341,68 @@ class RuleVersionShown(RuleVersionRow):
 
     class Meta(RuleVersionRow.Meta):
         fields: Fields = (*RuleVersionRow.Meta.fields, "text", "document")
+
+
+class StandingShown(serializers.Serializer[Any]):
+    """Where an account stands."""
+
+    status = serializers.CharField(allow_blank=True, help_text="empty: it was not judged")
+    tier = serializers.CharField(allow_blank=True, help_text="empty: none")
+    is_pql = serializers.BooleanField()
+    usage = Points()
+    fit = Points()
+
+
+class ChangeShown(serializers.Serializer[Any]):
+    """An account whose tier changes."""
+
+    account = AccountRef()
+    before = StandingShown()
+    after = StandingShown()
+
+
+class SizeShown(serializers.Serializer[Any]):
+    """How many accounts are of a tier before and after."""
+
+    tier = serializers.CharField(allow_blank=True, help_text="empty: none")
+    before = serializers.IntegerField()
+    after = serializers.IntegerField()
+
+
+class SeatShown(serializers.Serializer[Any]):
+    """The leads that an AE would be given, beside those that are open now."""
+
+    ae = serializers.IntegerField(source="ae.pk")
+    name = serializers.CharField(source="ae.name")
+    adds = serializers.IntegerField()
+    open = serializers.IntegerField()
+    capacity = serializers.IntegerField(allow_null=True)
+
+
+class LoadShown(serializers.Serializer[Any]):
+    """The leads that would come to a pool."""
+
+    pool = serializers.CharField(source="pool.slug", allow_null=True, default=None)
+    reason = serializers.CharField(allow_blank=True, help_text="why no pool takes them; empty if one does")
+    adds = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="that nobody could take")
+    not_dealt = serializers.IntegerField(help_text="too many to say whose they would be")
+    aes = SeatShown(source="seats", many=True)
+
+
+class DiffShown(serializers.Serializer[Any]):
+    """What a version would change against the live one. Lists are cut to `limit`; `counts` are of all."""
+
+    version = serializers.IntegerField(source="version.number")
+    live = serializers.IntegerField(source="live.number", allow_null=True, default=None)
+    as_of = serializers.DateField()
+    seen = serializers.CharField(help_text="for an hour, the token to publish with")
+    counts = serializers.DictField(child=serializers.IntegerField())
+    sizes = SizeShown(many=True)
+    enters = ChangeShown(many=True)
+    leaves = ChangeShown(many=True)
+    moves = ChangeShown(many=True)
+    load = LoadShown(many=True)
 
 
 class FaultShown(serializers.Serializer[Any]):

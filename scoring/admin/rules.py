@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -11,11 +12,12 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from scoring import jobs, language, rules
+from scoring.admin import publishing
 from scoring.admin.words import moment, tier_or_why, who, whole
-from scoring.backstage import AdminPages, Reason, act, link, table, take_over
+from scoring.backstage import AdminPages, act, link, table, take_over
 from scoring.models import (
     Job,
     Publication,
@@ -45,8 +47,8 @@ rules:
 tiers:
   - {name: hot, pql: true, enter: {usage: 40}, hold: {usage: 30}}
 """
+KEEP_BOTH = "Nothing was stored. Your text stands below: copy it, open this page anew, and put both changes together."
 MONOSPACED = "font-family: ui-monospace, monospace; font-size: .8125rem; line-height: 1.5"
-REFUSALS = (rules.AlreadyLive, rules.PublishRunning, rules.NothingToRollBackTo)
 
 
 class RuleText(forms.ModelForm):  # type: ignore[type-arg]
@@ -66,12 +68,22 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
         model = RuleVersion
         fields = ["text"]
 
+    revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Send along which revision is being changed, so that nobody else's change is overwritten."""
+        super().__init__(*args, **kwargs)
+        if "revision" in self.fields:
+            self.fields["revision"].initial = self.instance.revision
+
     def clean(self) -> dict[str, Any]:
         """Refuse a text that is no valid document, or of another rule set; the faults stand above the long text."""
         given = dict(super().clean() or {})
         if "text" in given:
             given["text"] = given["text"].replace("\r\n", "\n")
             self.check(given["text"])
+        if self.instance.pk and given.get("revision") != self.instance.revision:
+            self.add_error(None, f"{self.instance} was changed by somebody else since you opened it. {KEEP_BOTH}")
         return given
 
     def check(self, text: str) -> None:
@@ -87,19 +99,30 @@ class RuleText(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(None, f"slug: must stay {self.instance.rule_set.slug!r}; another slug is another rule set")
 
 
+class Reviewed(forms.Form):
+    """Who answers for a version, and until when."""
+
+    owner = forms.ModelChoiceField(
+        User.objects.filter(is_active=True).order_by("username"), required=False, widget=UnfoldAdminSelectWidget
+    )
+    on = forms.DateField(
+        label="Look again on", required=False, widget=UnfoldAdminTextInputWidget(attrs={"type": "date"})
+    )
+
+
 @admin.register(RuleVersion)
 class RuleVersionPages(AdminPages):
     """Drafts are edited as text; published versions are only read."""
 
     form = RuleText
-    refusals = (rules.IsPublished, language.Invalid)
+    refusals = (rules.IsPublished, rules.IsScheduled, rules.EditedMeanwhile, language.Invalid)
     can_add = can_change = True
     warn_unsaved_form = True
     list_display = ["label", "state", "created_by", "created_at", "published_at"]
     list_filter = ["rule_set"]
     ordering = ["rule_set", "-number"]
     list_select_related = ["rule_set", "created_by"]
-    actions_detail = ["publish", "new_draft"]
+    actions_detail = ["publish", "new_draft", "read_history", "review"]
 
     @display(description="Version", ordering="number")
     def label(self, version: RuleVersion) -> str:
@@ -122,12 +145,14 @@ class RuleVersionPages(AdminPages):
         """The text; of a stored version also where it stands."""
         if obj is None:
             return ["text"]
-        written = ["state", "created_by", "created_at", "published_at"]
-        return [*written, "text"] if self.has_change_permission(request, obj) else [*written, "document_text"]
+        written = ["state", "created_by", "created_at", "published_at", "owner", "review_on"]
+        return (
+            [*written, "text", "revision"] if self.has_change_permission(request, obj) else [*written, "document_text"]
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Everything but the text."""
-        return ["state", "created_by", "created_at", "published_at", "document_text"]
+        return ["state", "created_by", "created_at", "published_at", "owner", "review_on", "document_text"]
 
     @display(description="Rule document (YAML)")
     def document_text(self, version: RuleVersion) -> SafeString:
@@ -143,26 +168,41 @@ class RuleVersionPages(AdminPages):
         """Store the draft."""
         text = form.cleaned_data["text"]
         if change:
-            take_over(obj, rules.change(version=obj, text=text))
+            revision = form.cleaned_data["revision"] or 0  # none was sent: it is of no revision that there is
+            take_over(obj, rules.change(version=obj, text=text, revision=revision))
         else:
             take_over(obj, rules.draft(text=text, by=who(request), at=timezone.now()))
 
     @action(description="Publish", permissions=["view"], icon="rocket_launch")
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make the version live."""
-        version = RuleVersion.objects.select_related("rule_set").get(pk=object_id)
+        return publishing.publish(self, request, self._version(object_id))
+
+    @action(description="Read history", permissions=["view"], icon="manage_search")
+    def read_history(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Read the history of the version's new signals, so that it can be compared."""
+        return publishing.read_history(self, request, self._version(object_id))
+
+    @action(description="Review", permissions=["view"], icon="fact_check")
+    def review(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say who answers for it, and when it is looked at again."""
+        version = self._version(object_id)
         return act(
             self,
             request,
             version,
-            title=f"Publish {version}",
-            explanation="It becomes the live version, and every account is scored by it. Leads that somebody has "
-            "touched stay. A published version never changes; you can roll back to the one before.",
-            button="Publish",
-            form_class=Reason,
-            refusals=REFUSALS,
-            do=lambda said: rules.publish(version=version, note=said["note"], by=who(request), at=timezone.now()),
+            title=f"Review {version}",
+            explanation="Who answers for the version, and when it is to be looked at again. When the day comes, the "
+            "home page of the admin says so, with what has come of the version.",
+            button="Save",
+            form_class=Reviewed,
+            initial={"owner": version.owner_id, "on": version.review_on},
+            refusals=(rules.NotPublished,),
+            do=lambda said: rules.review(version=version, **said),
         )
+
+    def _version(self, object_id: str) -> RuleVersion:
+        return RuleVersion.objects.select_related("rule_set", "owner").get(pk=object_id)
 
     @action(description="New draft from this text", permissions=["view"], icon="content_copy")
     def new_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -179,9 +219,9 @@ class RuleSetPages(AdminPages):
     list_display = ["name", "slug", "motion", "live", "accounts"]
     search_fields = ["name", "slug"]
     ordering = ["name"]
-    fields = ["name", "slug", "motion", "live", "tiers", "versions", "publications"]
-    readonly_fields = ["live", "tiers", "versions", "publications"]
-    actions_detail = ["roll_back"]
+    fields = ["name", "slug", "motion", "live", "waits", "tiers", "versions", "publications"]
+    readonly_fields = ["live", "waits", "tiers", "versions", "publications"]
+    actions_detail = ["roll_back", "cancel"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleSet]:
         """Count the scores along."""
@@ -192,6 +232,11 @@ class RuleSetPages(AdminPages):
     def live(self, rule_set: RuleSet) -> str | SafeString:
         """What scores now."""
         return link(self, rule_set.live_version)
+
+    @display(description="Is to go live")
+    def waits(self, rule_set: RuleSet) -> str:
+        """What is being published, or is set to be."""
+        return publishing.scheduled(rule_set)
 
     @display(description="Accounts scored")
     def accounts(self, rule_set: RuleSet) -> int:
@@ -218,25 +263,37 @@ class RuleSetPages(AdminPages):
         """Each publish and roll back, the newest first."""
         rows = rule_set.publications.select_related("version__rule_set", "by").order_by("-id")
         return table(
-            ["When", "Version", "By", "Why"],
-            [(moment(p.at), f"{'back to ' if p.is_rollback else ''}{p.version}", p.by or "-", p.note) for p in rows],
+            ["When", "Version", "By", "Why", "What was expected"],
+            [
+                (
+                    moment(p.at),
+                    f"{'back to ' if p.is_rollback else ''}{p.version}",
+                    p.by or "-",
+                    p.note,
+                    publishing.expected(p.expected),
+                )
+                for p in rows
+            ],
         )
 
     @action(description="Roll back", permissions=["view"], icon="undo")
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make the version live again that was live before."""
+        return publishing.roll_back(self, request, RuleSet.objects.get(pk=object_id))
+
+    @action(description="Cancel what is to go live", permissions=["view"], icon="event_busy")
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End the publication that waits."""
         rule_set = RuleSet.objects.get(pk=object_id)
         return act(
             self,
             request,
             rule_set,
-            title=f"Roll back {rule_set}",
-            explanation="The version that was live before the present one becomes live again, and every account is "
-            "scored by it. Leads that somebody has touched stay.",
-            button="Roll back",
-            form_class=Reason,
-            refusals=REFUSALS,
-            do=lambda said: rules.rollback(rule_set=rule_set, note=said["note"], by=who(request), at=timezone.now()),
+            title=f"Cancel what is to go live of {rule_set}",
+            explanation=f"Waits: {publishing.scheduled(rule_set)}. It stays a draft.",
+            button="Do not publish it",
+            refusals=(rules.NothingToCancel, rules.LiveAlready),
+            do=lambda said: rules.cancel(rule_set=rule_set, by=who(request), at=timezone.now()) and rule_set,
         )
 
 

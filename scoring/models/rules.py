@@ -26,11 +26,17 @@ class RuleVersion(models.Model):
     text = models.TextField()  # the YAML as its author wrote it
     document = models.JSONField()  # language.dump of the parsed text
     digest = models.CharField(max_length=64)
+    revision = models.PositiveIntegerField(default=1)  # of a draft: one higher with each change of its text
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)  # when it was first published
+    # Who answers for a published version, and when it is to be looked at again: these two may change.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    review_on = models.DateField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -50,6 +56,7 @@ class Publication(models.Model):
     replaced = models.ForeignKey(RuleVersion, null=True, on_delete=models.PROTECT, related_name="+")
     is_rollback = models.BooleanField(default=False)
     note = models.TextField(blank=True)  # why
+    expected = models.JSONField(default=dict)  # what the diff said that was looked at before: see rules.comparing
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     at = models.DateTimeField()
 

@@ -145,7 +145,7 @@ def send(*calls: facts.Fact) -> None:
 def publish(text: str) -> RuleVersion:
     """Make the text the live version."""
     version = rules.draft(text=text, by=None, at=NOW)
-    run(rules.publish(version=version, note="", by=None, at=NOW))
+    run(rules.publish(version=version, note="test", by=None, at=NOW))
     return RuleVersion.objects.get(pk=version.pk)
 
 

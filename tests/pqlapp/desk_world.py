@@ -80,7 +80,7 @@ def build() -> Team:
     assert won
     facts.record_outcome(account=won, kind="won", at=ago(days=90), received_at=ago(days=90), message_id="won")
     version = rules.draft(text=RULES, by=None, at=ago(hours=1))
-    job = jobs.claim(job=rules.publish(version=version, note="", by=None, at=NOW), at=NOW)
+    job = jobs.claim(job=rules.publish(version=version, note="test", by=None, at=NOW), at=NOW)
     assert job
     rules.run_publish(job=job, clock=lambda: NOW)
     _score()

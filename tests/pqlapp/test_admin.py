@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import TestCase
 from django.urls import reverse
+from django.utils import timezone
 
 from routing import people
 from routing.models import AE, HandlingPolicy, Membership, Pool
@@ -62,7 +63,7 @@ class TestWhoEnters(World):
 
 class TestEveryPage(World):
     def test_lists_and_shows_what_there_is(self) -> None:
-        rules.publish(version=rules.draft(text=RULES + "# more", by=None, at=NOW), note="", by=None, at=NOW)
+        rules.publish(version=rules.draft(text=RULES + "# more", by=None, at=NOW), note="test", by=None, at=NOW)
         assert self.client.get("/admin/").status_code == 200
         for model, pages in admin.site._registry.items():
             name = f"{model._meta.app_label}_{model._meta.model_name}"
@@ -95,15 +96,30 @@ class TestRules(World):
         self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
         version = RuleVersion.objects.get(number=2)
         assert version.created_by == self.team.admin
-        self.post("scoring_ruleversion_change", version.pk, text=RULES + "# a third\r\n")
+        self.post("scoring_ruleversion_change", version.pk, text=RULES + "# a third\r\n", revision=1)
         version.refresh_from_db()
         assert version.text.endswith("# a third\n") and version.number == 2
 
     def test_a_draft_stays_in_its_rule_set(self) -> None:
         self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
         draft = RuleVersion.objects.get(number=2)
-        page = self.post("scoring_ruleversion_change", draft.pk, text=RULES.replace("slug: new", "slug: old"))
+        page = self.post(
+            "scoring_ruleversion_change", draft.pk, text=RULES.replace("slug: new", "slug: old"), revision=1
+        )
         assert "must stay" in page
+
+    def test_a_draft_that_somebody_else_changed_is_not_overwritten(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        draft = RuleVersion.objects.get(number=2)
+        assert (
+            'name="revision" value="1"'
+            in self.client.get(self.page("scoring_ruleversion_change", draft.pk)).content.decode()
+        )
+        self.post("scoring_ruleversion_change", draft.pk, text=RULES + "# ann\n", revision=1)
+        page = self.post("scoring_ruleversion_change", draft.pk, text=RULES + "# ben\n", revision=1)
+        assert "was changed by somebody else" in page and "# ben" in page
+        draft.refresh_from_db()
+        assert draft.text == RULES + "# ann\n"
 
     def test_a_published_version_is_not_changed(self) -> None:
         live = RuleVersion.objects.get()
@@ -112,20 +128,69 @@ class TestRules(World):
         live.refresh_from_db()
         assert live.text == RULES
 
-    def test_publish_asks_for_the_reason_and_leads_to_the_job(self) -> None:
+    def test_publish_shows_what_changes_asks_for_the_reason_and_leads_to_the_job(self) -> None:
         self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
         draft = RuleVersion.objects.get(number=2)
         publish = f"{self.page('scoring_ruleversion_changelist')}{draft.pk}/publish/"
-        assert "Publish new-business v2" in self.client.get(publish).content.decode()
+        page = self.client.get(publish).content.decode()
+        assert "Publish new-business v2" in page
+        assert "0 become PQLs, 0 are none any more" in page
         assert not Job.objects.filter(state="queued").exists()
-        response = self.client.post(publish, {"note": "It is better."})
+        seen = page.split('name="seen" value="')[1].split('"')[0]
+        assert "This field is required" in self.client.post(publish, {"note": "", "seen": seen}).content.decode()
+        response = self.client.post(publish, {"note": "It is better.", "seen": seen})
         job = Job.objects.get(state="queued")
         assert job.arguments["note"] == "It is better." and job.created_by == self.team.admin
+        assert job.arguments["expected"]["enters"] == 0
         self.assertRedirects(response, self.page("scoring_job_change", job.pk))
+
+    def test_publish_of_what_was_not_seen_shows_it_anew(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        draft = RuleVersion.objects.get(number=2)
+        publish = f"{self.page('scoring_ruleversion_changelist')}{draft.pk}/publish/"
+        page = self.client.post(publish, {"note": "It is better.", "seen": "made up"}, follow=True).content.decode()
+        assert "Not done: look at what it would change first" in page
+        assert not Job.objects.filter(state="queued").exists()
+
+    def test_publish_can_be_set_to_a_time_and_be_cancelled(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES + "# a second thought\n")
+        draft = RuleVersion.objects.get(number=2)
+        publish = f"{self.page('scoring_ruleversion_changelist')}{draft.pk}/publish/"
+        seen = self.client.get(publish).content.decode().split('name="seen" value="')[1].split('"')[0]
+        on = timezone.now() + timedelta(days=1)
+        self.client.post(publish, {"note": "It is better.", "seen": seen, "on": f"{on:%Y-%m-%dT%H:%M}"})
+        job = Job.objects.get(state="queued")
+        assert job.arguments["on"] == f"{on:%Y-%m-%dT%H:%M}:00+00:00"
+        rule_set = RuleSet.objects.get()
+        assert (
+            "new-business v2 at" in self.client.get(self.page("scoring_ruleset_change", rule_set.pk)).content.decode()
+        )
+        self.client.post(f"{self.page('scoring_ruleset_changelist')}{rule_set.pk}/cancel/")
+        job.refresh_from_db()
+        assert job.state == "stopped"
+
+    def test_a_version_with_a_new_signal_has_its_history_read_first(self) -> None:
+        self.post("scoring_ruleversion_add", text=RULES.replace("signals:", "signals:\n  new: {event: Never Seen}"))
+        draft = RuleVersion.objects.get(number=2)
+        pages = self.page("scoring_ruleversion_changelist")
+        response = self.client.get(f"{pages}{draft.pk}/publish/", follow=True)
+        assert "It cannot be compared yet" in response.content.decode()
+        self.client.post(f"{pages}{draft.pk}/read_history/")
+        assert Job.objects.get(state="queued").kind == "prepare"
+
+    def test_the_home_page_tells_of_a_review_that_is_due(self) -> None:
+        live = RuleVersion.objects.get()
+        review, today = f"{self.page('scoring_ruleversion_changelist')}{live.pk}/review/", timezone.now().date()
+        self.client.post(review, {"owner": self.team.admin.pk, "on": f"{today + timedelta(days=2)}"})
+        assert "its review was due" not in self.client.get("/admin/").content.decode()
+        self.client.post(review, {"owner": self.team.admin.pk, "on": f"{today}"})
+        page = self.client.get("/admin/").content.decode()
+        assert "new-business v1" in page and "its review was due" in page
+        assert "Live since" in page and "reached the goal afterwards" in page
 
     def test_a_running_jobs_page_refreshes_itself_until_it_is_over(self) -> None:
         version = rules.draft(text=RULES + "# more", by=None, at=NOW)
-        job = rules.publish(version=version, note="", by=None, at=NOW)
+        job = rules.publish(version=version, note="test", by=None, at=NOW)
         page = self.page("scoring_job_change", job.pk)
         assert self.client.get(page)["Refresh"] == "2"
         claimed = jobs.claim(job=job, at=NOW)

@@ -28,6 +28,7 @@ NOBODY: frozenset[str] = frozenset()
 TABLE: dict[str, dict[str, frozenset[str]]] = {
     "healthz": {"GET": ANYBODY},
     "readyz": {"GET": ANYBODY},
+    "rules-schema": {"GET": ANYBODY},  # constants
     # Browsers of the customer's visitors ask first, without a key, whether they may send.
     "ingest:batch": {"POST": KEYS, "OPTIONS": ANYBODY},
     "ingest:call": {"POST": KEYS, "OPTIONS": ANYBODY},
@@ -66,11 +67,15 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api:exclusion-detail": {"GET": OVERSEERS, "DELETE": OWNERS},
     "api:rule-set-list": {"GET": OVERSEERS},
     "api:rule-set-detail": {"GET": OVERSEERS},
-    "api:rule-set-rollback": {"POST": OWNERS},
+    "api:rule-set-rollback": {"GET": OVERSEERS, "POST": OWNERS},
+    "api:rule-set-cancel": {"POST": OWNERS},
     "api:rule-version-list": {"GET": OVERSEERS, "POST": OWNERS},
     "api:rule-version-detail": {"GET": OVERSEERS, "PATCH": OWNERS},
     "api:rule-version-validate": {"POST": OWNERS},
+    "api:rule-version-diff": {"GET": OVERSEERS},
+    "api:rule-version-prepare": {"POST": OWNERS},
     "api:rule-version-publish": {"POST": OWNERS},
+    "api:rule-version-review": {"POST": OWNERS},
     "api:rule-version-rollback": {"POST": OWNERS},
     "api:signal-list": {"GET": OVERSEERS},
     "api:job-list": {"GET": OVERSEERS},

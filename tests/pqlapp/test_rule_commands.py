@@ -2,13 +2,20 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
 
 from pqlapp.management.commands.replay import _tallies
 from scoring.models import Job, Publication, RuleSet, RuleVersion, Score, Touched
@@ -61,7 +68,11 @@ class TestImportRules:
         out, _ = run("import_rules", written(tmp_path), "--publish", "--note", "the first")
         assert out.splitlines()[-1] == "new-business v1 is live; 2 accounts are being rescored"
         assert Publication.objects.get().note == "the first"
-        assert Job.objects.get().state == Job.State.DONE
+        assert "new-business v1 as the first version, 1 account as of 9 March 2026 (UTC): 0 become PQLs" in out
+        assert list(Job.objects.order_by("pk").values_list("kind", "state")) == [
+            ("prepare", "done"),
+            ("publish", "done"),
+        ]
         api_world.rescore()
         assert Score.objects.get(account__external_id="acme").version.number == 1
 
@@ -71,7 +82,7 @@ class TestImportRules:
         with time_machine.travel(NOW + timedelta(hours=1), tick=False):
             out, _ = run("import_rules", path, "--publish")
         assert out == "nothing changed: new-business v1 says just this and is live\n"
-        assert (RuleVersion.objects.count(), Job.objects.count()) == (1, 1)
+        assert (RuleVersion.objects.count(), Job.objects.filter(kind="publish").count()) == (1, 1)
 
     def test_tells_why_a_publication_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(**named: object) -> None:
@@ -84,6 +95,82 @@ class TestImportRules:
     def test_a_missing_file_is_told(self) -> None:
         with pytest.raises(CommandError, match="cannot read /no/such"):
             run("import_rules", "/no/such.yaml")
+
+
+CASES = """\
+cases:
+  - name: Two of one team
+    on: 2026-03-08
+    history: [{event: invited, times: 2, days_ago: 3}]
+    expect: {tier: hot}
+  - {name: Nobody came, on: 2026-03-08, expect: {tier: none}}
+"""
+
+
+class TestRules:
+    def test_lint_names_every_fault_by_file_and_line(self, tmp_path: Path) -> None:
+        path = written(tmp_path, RULES + CASES)
+        assert run("rules", "lint", path)[0] == f"{path}: new-business, 2 rules, 2 cases: no fault\n"
+        wrong = written(
+            tmp_path, (RULES + CASES).replace("score: usage", "score: use").replace("tier: none", "tear: none")
+        )
+        err = io.StringIO()
+        with pytest.raises(CommandError, match="not well"):
+            call_command("rules", "lint", wrong, stderr=err)
+        assert [fault.split(": ")[:2] for fault in err.getvalue().splitlines()] == [
+            [f"{wrong}:8", "groups.team.score"],
+            [f"{wrong}:20", "cases[1].expect.tear"],
+        ]
+        assert not RuleSet.objects.exists()
+
+    def test_diff_says_what_a_file_would_change_and_stores_nothing(self, tmp_path: Path) -> None:
+        api_world.make()
+        path = written(tmp_path, RULES.replace("at_least: 2", "at_least: 9"))
+        out, _ = run("rules", "diff", "--list", path)
+        assert out.splitlines()[0].startswith(f"{path}: new-business v2 against new-business v1, 3 accounts")
+        assert "  hot: 1 -> 0" in out.splitlines()
+        assert out.splitlines()[-1] == "  leaves: acme, hot -> warm"
+        assert RuleVersion.objects.count() == 1
+
+    def test_diff_of_a_new_signal_says_what_to_do(self, tmp_path: Path) -> None:
+        api_world.make()
+        err = io.StringIO()
+        with pytest.raises(CommandError):
+            call_command(
+                "rules", "diff", written(tmp_path, RULES.replace("{event: invited}", "{event: x}")), stderr=err
+            )
+        assert "import_rules FILE stores it as a draft" in err.getvalue()
+
+    def test_schema_is_that_of_the_docs_and_of_the_web(self) -> None:
+        schema = json.loads(run("rules", "schema")[0])
+        assert Client().get("/schemas/rules.json").json() == schema
+        assert schema["$id"] == "urn:pql:schema:rules"
+
+
+class TestCasesInAFile:
+    """As a pipeline runs them: the exit code is what counts, and no data is needed."""
+
+    def run(self, path: str) -> subprocess.CompletedProcess[str]:
+        stands = connection.settings_dict
+        address = (
+            f"postgres://{stands['USER']}:{quote(stands['PASSWORD'])}@{quote(stands['HOST'], '')}:{stands['PORT']}"
+        )
+        environment = {**os.environ, "DATABASE_URL": f"{address}/{stands['NAME']}", "REDIS_URL": settings.REDIS_URL}
+        command = [sys.executable, "manage.py", "rules", "test", path]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    def test_are_run_in_a_database_that_is_dropped_again(self, tmp_path: Path) -> None:
+        path = written(tmp_path, RULES + CASES)
+        good = self.run(path)
+        assert (good.returncode, good.stderr) == (0, "")
+        assert good.stdout.splitlines()[1:] == [f"{path}:16: Two of one team: ok", f"{path}:20: Nobody came: ok"]
+        bad = self.run(written(tmp_path, RULES + CASES.replace("tier: hot", "tier: warm")))
+        assert bad.returncode == 1
+        assert "Two of one team: tier is hot, not warm" in bad.stderr
+        with connection.cursor() as c:
+            c.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'rule_cases%'")
+            assert c.fetchone() == (0,)
+        assert not RuleSet.objects.exists()
 
 
 class TestExportRules:

@@ -9,6 +9,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from scoring import facts, jobs, language, rules, scores, tiles
 from scoring.models import SHARDS, Account, Job, Lane, Publication, RuleSet, RuleVersion, Score, Signal, Touched
+from scoring.rules import publishing
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +44,7 @@ def draft(text: str = TEXT, by: User | None = None) -> RuleVersion:
 
 def start(version: RuleVersion, at: datetime = NOW) -> Job:
     """Begin to publish, and claim the job as a worker does."""
-    job = jobs.claim(job=rules.publish(version=version, note="", by=None, at=at), at=at)
+    job = jobs.claim(job=rules.publish(version=version, note="test", by=None, at=at), at=at)
     assert job is not None
     return job
 
@@ -106,27 +107,62 @@ class TestDraft:
 
 class TestChange:
     def test_gives_a_draft_a_new_text(self) -> None:
-        changed = rules.change(version=draft(), text=OTHER)
-        assert (changed.number, changed.text) == (1, OTHER)
+        changed = rules.change(version=draft(), text=OTHER, revision=1)
+        assert (changed.number, changed.revision, changed.text) == (1, 2, OTHER)
         assert rules.document_of(changed) == language.parse(OTHER)
 
     def test_keeps_to_its_rule_set(self) -> None:
         with pytest.raises(language.Invalid) as invalid:
-            rules.change(version=draft(), text=TEXT.replace("slug: new-business", "slug: churn"))
+            rules.change(version=draft(), text=TEXT.replace("slug: new-business", "slug: churn"), revision=1)
         assert [fault.path for fault in invalid.value.faults] == ["slug"]
 
     def test_of_a_published_version_is_refused(self) -> None:
         with pytest.raises(rules.IsPublished, match="make a new draft"):
-            rules.change(version=publish(), text=OTHER)
+            rules.change(version=publish(), text=OTHER, revision=1)
+
+    def test_of_a_text_that_somebody_else_changed_overwrites_nothing(self) -> None:
+        version = draft()
+        rules.change(version=version, text=OTHER, revision=1)
+        with pytest.raises(rules.EditedMeanwhile, match="at revision 2, your text is of revision 1"):
+            rules.change(version=version, text=WITH_SIGNAL, revision=1)
+        version.refresh_from_db()
+        assert (version.text, version.revision) == (OTHER, 2)
+
+    def test_to_the_same_text_is_no_change(self) -> None:
+        assert rules.change(version=draft(), text=TEXT, revision=1).revision == 1
+
+    def test_of_what_is_about_to_go_live_is_refused(self) -> None:
+        version = draft()
+        start(version)
+        with pytest.raises(rules.IsScheduled, match="about to go live"):
+            rules.change(version=version, text=OTHER, revision=1)
 
 
 class TestAPublishedVersion:
-    @pytest.mark.parametrize("field", ["text", "digest", "document", "number", "published_at"])
-    def test_cannot_be_changed_even_by_the_database(self, field: str) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "text = 'x'",
+            "digest = 'x'",
+            "document = '{}'",
+            "number = 7",
+            "revision = 7",
+            "published_at = NULL",
+            "published_at = published_at + interval '1 day'",
+            "created_by_id = NULL, created_at = now()",
+            "review_on = '2030-01-01', text = 'x'",
+        ],
+    )
+    def test_cannot_be_changed_even_by_the_database(self, change: str) -> None:
         version = publish()
-        values = {"document": {}, "number": 7, "published_at": NOW + timedelta(days=1)}
-        with pytest.raises(DatabaseError), transaction.atomic():
-            RuleVersion.objects.filter(pk=version.pk).update(**{field: values.get(field, "x")})
+        with pytest.raises(DatabaseError, match="never changes"), transaction.atomic(), connection.cursor() as c:
+            c.execute(f"UPDATE scoring_ruleversion SET {change} WHERE id = %s", [version.pk])
+        assert RuleVersion.objects.get() == version
+
+    def test_may_get_another_owner_and_day_of_review(self) -> None:
+        ann = User.objects.create_user("ann")
+        version = rules.review(version=publish(), owner=ann, on=date(2027, 1, 1))
+        assert (version.owner, version.review_on) == (ann, date(2027, 1, 1))
 
     def test_cannot_be_deleted(self) -> None:
         version = publish()
@@ -189,14 +225,14 @@ class TestPublish:
 
     def test_of_the_live_version_is_refused(self) -> None:
         with pytest.raises(rules.AlreadyLive):
-            rules.publish(version=publish(), note="", by=None, at=NOW)
+            rules.publish(version=publish(), note="test", by=None, at=NOW)
 
     def test_waits_for_the_end_of_another(self) -> None:
         job = start(draft())
         with pytest.raises(rules.PublishRunning, match=f"job {job.pk}"):
-            rules.publish(version=draft(OTHER), note="", by=None, at=NOW)
+            rules.publish(version=draft(OTHER), note="test", by=None, at=NOW)
         rules.run_publish(job=job, clock=clock)
-        rules.publish(version=draft(OTHER), note="", by=None, at=NOW)
+        rules.publish(version=draft(OTHER), note="test", by=None, at=NOW)
 
     def test_of_another_rule_set_need_not_wait(self) -> None:
         start(draft())
@@ -207,11 +243,11 @@ class TestPublish:
         publish()
         use("acme", "globex")
         rescore()
-        job, real = start(draft(OTHER)), getattr(rules, step)
-        monkeypatch.setattr(rules, step, _killed_after(real))
+        job, real = start(draft(OTHER)), getattr(publishing, step)
+        monkeypatch.setattr(publishing, step, _killed_after(real))
         with pytest.raises(KeyboardInterrupt):
             rules.run_publish(job=job, clock=clock)
-        monkeypatch.setattr(rules, step, real)
+        monkeypatch.setattr(publishing, step, real)
         late = NOW + jobs.LEASE + timedelta(seconds=1)
         again = jobs.claim(job=job, at=late)
         assert again is not None
@@ -235,7 +271,7 @@ class TestRollBack:
         use("acme")
         publish(OTHER)
         rescore()
-        job = jobs.claim(job=rules.rollback(rule_set=RuleSet.objects.get(), note="too hot", by=None, at=NOW), at=NOW)
+        job = jobs.claim(job=rules.roll_back(rule_set=RuleSet.objects.get(), note="too hot", by=None, at=NOW), at=NOW)
         assert job is not None
         rules.run_publish(job=job, clock=clock)
         rescore()
@@ -246,12 +282,12 @@ class TestRollBack:
     def test_needs_a_version_before(self) -> None:
         publish()
         with pytest.raises(rules.NothingToRollBackTo):
-            rules.rollback(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
+            rules.roll_back(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
 
     def test_of_a_draft_is_nothing(self) -> None:
         draft()
         with pytest.raises(rules.NothingToRollBackTo):
-            rules.rollback(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
+            rules.roll_back(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
 
 
 class TestExport:

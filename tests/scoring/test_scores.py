@@ -304,20 +304,20 @@ class TestPublish:
     def test_publishing_the_live_version_is_refused(self) -> None:
         version = publish(INVITES)
         with pytest.raises(rules.AlreadyLive):
-            rules.publish(version=version, note="", by=None, at=NOW)
+            rules.publish(version=version, note="test", by=None, at=NOW)
 
     def test_roll_back_brings_the_former_version_back(self) -> None:
         first = publish(INVITES)
         publish(INVITES.replace("points: 10", "points: 12"))
         rule_set = RuleSet.objects.get()
-        tasks.carry_on(job=rules.rollback(rule_set=rule_set, note="too loose", by=None, at=NOW))
+        tasks.carry_on(job=rules.roll_back(rule_set=rule_set, note="too loose", by=None, at=NOW))
         rule_set.refresh_from_db()
         assert rule_set.live_version == first
 
     def test_there_is_nothing_before_the_first_version(self) -> None:
         publish(INVITES)
         with pytest.raises(rules.NothingToRollBackTo):
-            rules.rollback(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
+            rules.roll_back(rule_set=RuleSet.objects.get(), note="", by=None, at=NOW)
 
 
 class TestReplay:

@@ -35,6 +35,7 @@ class Door(GenericViewSet[Any]):
     lookup_value_regex = IDS
     rights: Rights = {}
     filters: Mapping[str, type[FilterSet] | None] = {}  # by action; an action with an entry is a list
+    parameters: Mapping[str, tuple[str, ...]] = {}  # by action; what an action that is no list is asked with
     newest_first = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,5 @@
 """Bring a PQL definition in from a YAML file, and make it live on request."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from pqlapp import bell
+from pqlapp.management.arguments import document_text, write_faults
 from scoring import jobs, language, rules, tasks
 from scoring.models import SHARDS, Job, RuleVersion
 
@@ -31,21 +31,20 @@ class Command(BaseCommand):
         """Add FILE, --publish and --note."""
         parser.add_argument("file", metavar="FILE", help="a YAML document, or - for standard input")
         parser.add_argument("--publish", action="store_true", help="make it the live version")
-        parser.add_argument("--note", default="", metavar="TEXT", help="why, for the record of publications")
+        parser.add_argument("--note", metavar="TEXT", help="why, for the record of publications")
 
-    def handle(self, *, file: str, publish: bool, note: str, **options: Any) -> None:
+    def handle(self, *, file: str, publish: bool, note: str | None, **options: Any) -> None:
         """Store the document, and publish it if asked to."""
         version = self._draft(file)
         if publish:
-            self._publish(version, note)
+            self._publish(version, note or f"imported from {'standard input' if file == '-' else Path(file).name}")
 
     def _draft(self, file: str) -> RuleVersion:
         now = timezone.now()
         try:
-            version = rules.draft(text=_text_of(file), by=None, at=now)
+            version = rules.draft(text=document_text(file), by=None, at=now)
         except language.Invalid as invalid:
-            for fault in invalid.faults:
-                self.stderr.write(f"{file}:{fault.line or 1}: {fault.path or 'document'}: {fault.message}")
+            write_faults(self.stderr, file, invalid)
             count = len(invalid.faults)
             raise CommandError(f"{count} fault{'' if count == 1 else 's'}; nothing was stored") from invalid
         is_live = version.rule_set.live_version_id == version.pk
@@ -56,17 +55,25 @@ class Command(BaseCommand):
         return version
 
     def _publish(self, version: RuleVersion, note: str) -> None:
-        try:
-            job = rules.publish(version=version, note=note, by=None, at=timezone.now())
-        except rules.AlreadyLive:
+        if version.rule_set.live_version_id == version.pk:
             return
-        except rules.PublishRunning as running:
-            raise CommandError(f"{running}") from running
+        if reading := rules.prepare(version=version, by=None, at=timezone.now()):
+            self._refuse_failed(version, self._carry_on(reading))
+        now = timezone.now()
+        diff = rules.diff(version=version, at=now)
+        self.stdout.write("\n".join(diff.lines))
+        try:
+            job = rules.publish(version=version, note=note, by=None, at=now, seen=diff.seen)
+        except (rules.PublishRunning, rules.NotSeen) as refusal:
+            raise CommandError(f"{refusal}") from refusal
         job = self._carry_on(job)
         bell.ring(shards=range(SHARDS))
-        if job.state == Job.State.FAILED:
-            raise CommandError(f"{version} was not published: {job.error}")
+        self._refuse_failed(version, job)
         self.stdout.write(f"{version} is live; {job.result['touched']:,} accounts are being rescored")
+
+    def _refuse_failed(self, version: RuleVersion, job: Job) -> None:
+        if job.state != Job.State.DONE:
+            raise CommandError(f"{version} was not published: {job.error}")
 
     def _carry_on(self, job: Job) -> Job:
         """Run the job here, or follow whoever runs it, until it is over."""
@@ -74,13 +81,6 @@ class Command(BaseCommand):
             while (job := tasks.carry_on(job=job)).state in jobs.OPEN:
                 time.sleep(SECONDS_BETWEEN_LINES)
         return job
-
-
-def _text_of(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {file}: {error}") from error
 
 
 @contextmanager
