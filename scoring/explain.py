@@ -256,6 +256,8 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
             return f"{_people(observed)} {things}"
         case "days":
             return f"{things} on {_of(observed, 'day')}"
+        case "streak":
+            return f"{things} {_in_a_row(observed)}"
         case "ever" | "since_last":
             return f"{verb} {_plural(thing) if verb not in DONE_TIMES else thing}".strip()
     return None
@@ -275,6 +277,8 @@ def _activity(measure: str, observed: Any) -> str | None:
             return f"{_people(observed)} active"
         case "days":
             return f"active on {_of(observed, 'day')}"
+        case "streak":
+            return f"active {_in_a_row(observed)}"
     return None
 
 
@@ -310,7 +314,7 @@ def _span(condition: Plain, as_of: date) -> str:
     if first == last or condition["measure"] in ("ever", "since_last"):
         return f" {_on(last, as_of)}"
     until = f" up to {day(last, as_of)}" if (as_of - last).days > 2 else ""
-    if condition["measure"] == "days":
+    if condition["measure"] in ("days", "streak"):
         return f"{until.replace('up to', 'until')}" if until else ""
     return f" in {(last - first).days + 1} days{until}"
 
@@ -324,7 +328,7 @@ def _observed(condition: Plain, as_of: date) -> str:
         value = None
     if value is None:
         return UNSEEN.get(measure, "none")
-    if value == 0 and measure in ("count", "users", "days"):
+    if value == 0 and measure in ("count", "users", "days", "streak"):
         return "none"
     if measure in ("age", "since_last"):
         since = date.fromisoformat(value)
@@ -412,13 +416,15 @@ def _measured(value: Any, of: str, measure: str, more: str = "") -> str:
             return f"{number(value)} {more}{'person' if value == 1 else 'people'}"
         case "days":
             return f"{number(value)} {more}{'day' if value == 1 else 'days'}"
+        case "streak":
+            return _in_a_row(value)
         case "count":
             return f"{number(value)} {more}".strip()
     return f"{value_words(value, of)} {more}".strip()
 
 
 def _unit(measure: str) -> str:
-    return {"users": " people", "days": " days"}.get(measure, "")
+    return {"users": " people", "days": " days", "streak": " days in a row"}.get(measure, "")
 
 
 # ---- whether a single condition holds (the ledger says it only of whole rules)
@@ -550,6 +556,10 @@ def _plural(thing: str) -> str:
 
 def _of(value: Any, thing: str) -> str:
     return f"{number(value)} {thing if value == 1 else _plural(thing)}"
+
+
+def _in_a_row(days: Any) -> str:
+    return f"{_of(days, 'day')} in a row" if days != 1 else "1 day"
 
 
 def _people(value: Any) -> str:

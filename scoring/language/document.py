@@ -22,11 +22,12 @@ Test = Literal[
     "more_than",
     "less_than",
 ]
-Measure = Literal["count", "users", "days", "sum", "max", "last", "ratio"]
+Measure = Literal["count", "users", "days", "streak", "sum", "max", "last", "ratio"]
 
 COMPARATORS: tuple[str, ...] = get_args(Comparator)
 TESTS: tuple[str, ...] = get_args(Test)
 MEASURES: tuple[str, ...] = get_args(Measure)
+LONGEST_STREAK = 63  # days: a streak is read off a mask with a bit for each day
 ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
 ANY_SIGNAL = "any"
 CALLS_THAT_ARE_NOT_USE = (
@@ -80,7 +81,7 @@ class Measured:
 
     measure: Measure
     signal: str
-    within: int | None  # days, today included; None: all that is known
+    within: int | None  # days, today included; None: all that is known (of a streak: never)
     comparator: Comparator
     threshold: Decimal
 

@@ -12,6 +12,7 @@ from scoring.language.document import (
     ANY_SIGNAL,
     ANYTHING,
     COMPARATORS,
+    LONGEST_STREAK,
     MEASURES,
     TESTS,
     Age,
@@ -428,18 +429,23 @@ class _Parser:
         days = self.whole(compared[1], (*path, compared[0]), 0, MOST_DAYS)
         return None if days is None else (compared[0], days)
 
-    def within(self, fields: Mapping, path: Path) -> int | None:
+    def within(self, fields: Mapping, path: Path, measure: str = "") -> int | None:
+        """The window of a measure; that of a streak ends somewhere, said or not."""
+        longest = LONGEST_STREAK if measure == "streak" else MOST_DAYS
         value = fields.get("within")
         if value is None:
-            return None
+            return LONGEST_STREAK if measure == "streak" else None
+        return self.number_of_days(value, (*path, "within"), longest)
+
+    def number_of_days(self, value: object, path: Path, most: int = MOST_DAYS) -> int | None:
         if isinstance(value, str) and (days := DAYS.fullmatch(value)):
             value = Decimal(days[1])
-        return self.whole(value, (*path, "within"), 1, MOST_DAYS)
+        return self.whole(value, path, 1, most)
 
     def measured(self, fields: Mapping, path: Path, measure: Measure) -> Condition | None:
         self.mapping(fields, path, (measure, "within", *COMPARATORS))
         signal = self.measurable(measure, fields[measure], (*path, measure))
-        within = self.within(fields, path)
+        within = self.within(fields, path, measure)
         compared = self.compared(fields, path)
         return None if signal is None or compared is None else Measured(measure, signal, within, *compared)
 
@@ -566,7 +572,7 @@ class _Parser:
             return None
         measure = cast(Measure, found[0])
         signal = self.measurable(measure, inner[measure], (*path, measure))
-        within = self.within(inner, path)
+        within = self.within(inner, path, measure)
         every = self.number(inner.get("every", Decimal(1)), (*path, "every"))
         if every is not None and every <= 0:
             self.fault((*path, "every"), "must be more than 0")

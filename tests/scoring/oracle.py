@@ -333,6 +333,8 @@ class Sight:
             return Fraction(len(events))
         if measure == "days":
             return Fraction(len({event.day for event in events}))
+        if measure == "streak":
+            return Fraction(longest_run({event.day for event in events}))
         if measure == "users":
             users = {self.users[event.message_id] for event in events}
             return Fraction(len([user for user in users if user is not None and user.known_ids]))
@@ -405,6 +407,15 @@ class Sight:
         if goal.signal is not None:
             days += [event.day for event in self.events(goal.signal)]
         return min(days, default=None)
+
+
+def longest_run(days: set[date]) -> int:
+    """Return how many of the days follow each other at most."""
+
+    def up_to(day: date) -> int:
+        return 1 + up_to(day - timedelta(days=1)) if day in days else 0
+
+    return max(map(up_to, days), default=0)
 
 
 def compare(observed: Fraction | int | None, comparator: str, threshold: Decimal | int) -> bool:

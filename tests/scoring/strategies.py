@@ -45,6 +45,7 @@ SHARES = decimals("1 0.8 0.5 3 0.1 0 -1 10")
 TEXTS = st.sampled_from(["pdf", "video", "free", "pro", "p", "1"])
 SCALARS = st.one_of(TEXTS, NUMBERS, st.booleans())
 WINDOWS = st.one_of(st.integers(1, 40), st.none())
+STREAK_WINDOWS = st.one_of(st.integers(1, 20), st.just(language.LONGEST_STREAK))
 COMPARATORS = st.sampled_from(language.COMPARATORS)
 HUNDREDTHS = st.sampled_from([1000, 2000, 500, 125, 1, 3000])
 
@@ -98,9 +99,17 @@ def measured(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[langua
     """Comparisons of each measure over windows of these lengths."""
     return st.one_of(
         *(
-            st.builds(language.Measured, st.sampled_from(measures), signals, windows, COMPARATORS, thresholds)
+            st.builds(
+                language.Measured,
+                st.sampled_from(measures),
+                signals,
+                STREAK_WINDOWS if measures == ["streak"] else windows,
+                COMPARATORS,
+                thresholds,
+            )
             for measures, signals, thresholds in [
                 (["count", "users", "days"], PLAIN_SIGNALS, COUNTS),
+                (["streak"], PLAIN_SIGNALS, COUNTS),
                 (["sum", "max", "last"], VALUED_SIGNALS, NUMBERS),
                 (["ratio"], st.just(QUOTA), SHARES),
             ]
@@ -149,12 +158,16 @@ GROUP_NAMES = st.sampled_from(["activity", "habit", "company"])
 TIER_NAMES = ("hot", "warm", "cool")
 
 
-def _per_unit(measures: list[str], signals: st.SearchStrategy[str]) -> st.SearchStrategy[language.PerUnit]:
-    return st.builds(language.PerUnit, st.sampled_from(measures), signals, WINDOWS, decimals("1 2 0.3 5"), HUNDREDTHS)
+def _per_unit(
+    measures: list[str], signals: st.SearchStrategy[str], windows: st.SearchStrategy[int | None] = WINDOWS
+) -> st.SearchStrategy[language.PerUnit]:
+    return st.builds(language.PerUnit, st.sampled_from(measures), signals, windows, decimals("1 2 0.3 5"), HUNDREDTHS)
 
 
 PER_UNITS = st.one_of(
-    _per_unit(["count", "users", "days"], PLAIN_SIGNALS), _per_unit(["sum", "max", "last"], VALUED_SIGNALS)
+    _per_unit(["count", "users", "days"], PLAIN_SIGNALS),
+    _per_unit(["streak"], PLAIN_SIGNALS, STREAK_WINDOWS),
+    _per_unit(["sum", "max", "last"], VALUED_SIGNALS),
 )
 POINTS = st.sampled_from([1000, 2000, 500, 125, 1, 3000, -1000, -125])
 RULE = {"id": st.just("rule"), "name": st.just("Rule")}  # both are set once the rules are in a row

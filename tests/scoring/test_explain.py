@@ -71,6 +71,8 @@ class TestWhyNow:
             ("users", "any", 5, "5 people active"),
             ("days", "any", 9, "Active on 9 days"),
             ("count", "any", 1234, "1,234 events"),
+            ("streak", "any", 5, "Active 5 days in a row"),
+            ("streak", "uploaded_file", 3, "Uploaded files 3 days in a row"),
             ("count", "logged_in", 1, "Logged in once"),
             ("users", "uploaded_file", 3, "3 people uploaded files"),
             ("count", "hit_seat_limit", 3, "Hit the seat limit 3 times"),

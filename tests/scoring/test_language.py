@@ -134,6 +134,13 @@ class TestNumbers:
         assert condition == {"not": {"trait": "plan", "equals": "no"}}
 
 
+class TestWindows:
+    def test_a_streak_has_one_said_or_not(self) -> None:
+        said = language.parse(changed("count: invited, within: 14d", "streak: invited, within: 63"))
+        unsaid = language.parse(changed("count: invited, within: 14d", "streak: invited"))
+        assert language.digest(said) == language.digest(unsaid)
+
+
 class TestFaults:
     def test_all_are_told_at_once_in_order_of_the_text(self) -> None:
         text = (
@@ -156,6 +163,7 @@ class TestFaults:
             ("hold: {usage: 40}", "hold: {usage: 60}", "tiers[0].hold", 21),
             ("name: warm", "name: hot", "tiers[1].name", 22),
             ("at_least: 2}", "at_least: 2, at_most: 3}", "rules[0].when", 10),
+            ("count: invited, within: 14d", "streak: invited, within: 64", "rules[0].when.within", 10),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

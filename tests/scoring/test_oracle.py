@@ -174,7 +174,14 @@ class TestMeasure:
         calls = [event("invited", days_ago) for days_ago in (1, 1.1, 3)]
         assert holds("{days: invited, equals: 2}", *calls)
 
-    @pytest.mark.parametrize("measure", ["count", "users", "days"])
+    def test_a_streak_is_the_longest_run_of_days_in_the_window(self):
+        calls = [event("invited", days_ago) for days_ago in (1, 2, 3, 3.1, 6, 7, 8, 9, 11)]
+        assert holds("{streak: invited, equals: 4}", *calls)
+        assert holds("{streak: invited, within: 8, equals: 3}", *calls)
+        assert holds("{streak: invited, within: 7, equals: 3}", *calls)
+        assert holds("{streak: invited, within: 3, equals: 2}", *calls)
+
+    @pytest.mark.parametrize("measure", ["count", "users", "days", "streak"])
     def test_a_count_of_nothing_is_zero(self, measure):
         assert holds(f"{{{measure}: invited, equals: 0}}")
 
