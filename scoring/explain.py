@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from scoring.language import ANY_SIGNAL, Document, Signal
+from scoring.language import ANY_SIGNAL, QUOTIENTS, Document, Signal
 
 Plain = Mapping[str, Any]
 Reason = tuple[str, str]  # what was done, and over which days: "invited 4 teammates", " in 6 days"
@@ -14,7 +14,14 @@ LONGEST = 160  # characters of a why-now sentence
 MOST_REASONS = 3
 MOST_FACTS = 3
 SIGNS = {"at_least": "≥", "at_most": "≤", "more_than": ">", "less_than": "<", "equals": "="}
-UNSEEN = {"trait": "not known", "age": "not known", "ratio": "no value", "ever": "never", "outcome": "never"}
+UNSEEN = {
+    "trend": "none before",
+    "trait": "not known",
+    "age": "not known",
+    "ratio": "no value",
+    "ever": "never",
+    "outcome": "never",
+}
 TESTS = {"in": "one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
 # Past tenses that do not end in -ed; a signal or a rule that starts or ends with one is told as a deed.
 IRREGULAR = frozenset(
@@ -243,6 +250,8 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
     measure, observed = condition["measure"], condition["observed"]
     if measure == "ratio":
         return f"reached {_share_of_limit(condition)}"
+    if measure == "trend":
+        return _trend(condition, deed)
     if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
     if deed is None:
@@ -280,6 +289,14 @@ def _activity(measure: str, observed: Any) -> str | None:
         case "streak":
             return f"active {_in_a_row(observed)}"
     return None
+
+
+def _trend(condition: Plain, deed: tuple[str, str] | None) -> str | None:
+    """Return "uploaded 12 files, before 4", or None where the signal is not named like a deed."""
+    now, before = condition["observed"]
+    if condition["of"] == ANY_SIGNAL:
+        return f"{_of(now, 'event')}, before {number(before)}"
+    return None if deed is None else f"{_counted(*deed, now)}, before {number(before)}"
 
 
 def _share_of_limit(condition: Plain) -> str:
@@ -324,7 +341,7 @@ def _span(condition: Plain, as_of: date) -> str:
 
 def _observed(condition: Plain, as_of: date) -> str:
     value, measure = condition["observed"], condition["measure"]
-    if measure == "ratio" and value and None in value:
+    if _is_no_quotient(condition):
         value = None
     if value is None:
         return UNSEEN.get(measure, "none")
@@ -361,6 +378,9 @@ def _asked_plainly(condition: Plain) -> str:
         case "age" | "since_last":
             asked = f"{SIGNS[condition['comparator']]} {_of(condition['threshold'], 'day')}"
             return f"{asked} since {'sign-up' if measure == 'age' else 'last seen'}"
+        case "trend":
+            asked = f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
+            return f"{asked}{_window(condition)}, of the {_of(condition['within'], 'day')} before"
         case "ratio":
             return f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])} of the limit{_window(condition)}"
     amount = _measured(condition["threshold"], condition["of"], measure)
@@ -383,7 +403,7 @@ def _missing(condition: Plain, as_of: date) -> str:
     if measure == "trait":
         known = "not known" if value is None else value_words(value, condition["of"])
         return f"{spoken(condition['of'])}: {known}, asked is {_test(condition)}"
-    if measure == "ratio" and value and None not in value and not condition["negated"]:
+    if measure == "ratio" and value and not _is_no_quotient(condition) and not condition["negated"]:
         return (
             f"{_share_of_limit(condition)}, asked is {SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
         )
@@ -404,6 +424,9 @@ def _window(condition: Plain) -> str:
 
 
 def _quantity(condition: Plain) -> str:
+    if condition["measure"] == "trend":
+        now, before = condition["observed"]
+        return f"{_percent(condition['observed'])} ({number(now)}, before {number(before)})"
     if condition["measure"] == "ratio":
         value, limit = condition["observed"]
         return f"{_percent(condition['observed'])} ({number(value)} of {number(limit)})"
@@ -447,11 +470,19 @@ def _is_true(condition: Plain, as_of: date) -> bool:
             return _passes(value, condition["comparator"], condition["threshold"])
         case "age" | "since_last":
             value = (as_of - date.fromisoformat(value)).days
-        case "ratio":
-            if None in value:
+        case "ratio" | "trend":
+            if _is_no_quotient(condition):
                 return False
             return _compares(value[0], condition["comparator"], condition["threshold"] * value[1])
     return _compares(value, condition["comparator"], condition["threshold"])
+
+
+def _is_no_quotient(condition: Plain) -> bool:
+    """Whether a side of a quotient is missing, or it would be divided by zero or less: then it is absent."""
+    sides = condition["observed"]
+    if condition["measure"] not in QUOTIENTS or sides is None:
+        return False
+    return None in sides or sides[1] <= 0
 
 
 def _compares(value: Any, comparator: str, threshold: Any) -> bool:
@@ -484,7 +515,7 @@ def _passes(value: Any, test: str, operands: Sequence[Any]) -> bool:
 def _gap(condition: Plain) -> float:
     """Return how far an unmet condition is from holding: 0 is near, 1 is nothing yet; 2 is not a matter of degree."""
     value, wanted = condition["observed"], condition.get("threshold", condition.get("every"))
-    if condition["measure"] == "ratio" and value and None not in value and value[1]:
+    if condition["measure"] in QUOTIENTS and value and not _is_no_quotient(condition):
         value = value[0] / value[1]
     if condition["negated"] or not _is_number(wanted) or not wanted or not _is_number(value or 0):
         return 2.0

@@ -22,11 +22,12 @@ Test = Literal[
     "more_than",
     "less_than",
 ]
-Measure = Literal["count", "users", "days", "streak", "sum", "max", "last", "ratio"]
+Measure = Literal["count", "users", "days", "streak", "sum", "max", "last", "ratio", "trend"]
 
 COMPARATORS: tuple[str, ...] = get_args(Comparator)
 TESTS: tuple[str, ...] = get_args(Test)
 MEASURES: tuple[str, ...] = get_args(Measure)
+QUOTIENTS = ("ratio", "trend")  # of two numbers; a comparison multiplies, so that nothing is rounded
 LONGEST_STREAK = 63  # days: a streak is read off a mask with a bit for each day
 ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
 ANY_SIGNAL = "any"
@@ -81,7 +82,7 @@ class Measured:
 
     measure: Measure
     signal: str
-    within: int | None  # days, today included; None: all that is known (of a streak: never)
+    within: int | None  # days, today included; None: all that is known (never so of a streak or a trend)
     comparator: Comparator
     threshold: Decimal
 
@@ -153,7 +154,7 @@ Condition = Leaf | All | Any | Not
 class PerUnit:
     """Points for each full `every` of a measure, up to `most` hundredths (in absolute value)."""
 
-    measure: Measure  # never ratio
+    measure: Measure  # never one of QUOTIENTS
     signal: str
     within: int | None
     every: Decimal

@@ -14,6 +14,7 @@ from scoring.language.document import (
     COMPARATORS,
     LONGEST_STREAK,
     MEASURES,
+    QUOTIENTS,
     TESTS,
     Age,
     All,
@@ -446,6 +447,8 @@ class _Parser:
         self.mapping(fields, path, (measure, "within", *COMPARATORS))
         signal = self.measurable(measure, fields[measure], (*path, measure))
         within = self.within(fields, path, measure)
+        if measure == "trend" and within is None and "within" not in fields:
+            self.fault(path, "`trend` needs a window (`within`): it is held against the one before")
         compared = self.compared(fields, path)
         return None if signal is None or compared is None else Measured(measure, signal, within, *compared)
 
@@ -564,7 +567,7 @@ class _Parser:
     def per(self, fields: Mapping, path: Path) -> PerUnit | None:
         most = self.points(fields["max"], (*path, "max"), Decimal("0.01"))
         path = (*path, "per")
-        countable = [measure for measure in MEASURES if measure != "ratio"]
+        countable = [measure for measure in MEASURES if measure not in QUOTIENTS]
         inner = self.mapping(fields["per"], path, (*countable, "within", "every"))
         found = [measure for measure in countable if inner and measure in inner]
         if inner is None or len(found) != 1:

@@ -327,7 +327,7 @@ class Sight:
         return (self.as_of - events[-1].day).days if events else self.age
 
     def measure(self, measure: str, signal: str, within: int | None) -> Fraction | None:
-        """Return a measure, but for `ratio`; None if it is absent."""
+        """Return a measure, but for `ratio` and `trend`; None if it is absent."""
         events = self.events(signal, within)
         if measure == "count":
             return Fraction(len(events))
@@ -358,6 +358,12 @@ class Sight:
         value, limit = pairs[-1] if pairs else (None, None)
         return None if value is None or limit is None or limit <= 0 else (value, limit)
 
+    def now_and_before(self, signal: str, within: int | None) -> tuple[Fraction, Fraction] | None:
+        """Return the two sides of `trend`; None if nothing happened in the window before."""
+        assert within is not None
+        now, both = len(self.events(signal, within)), len(self.events(signal, 2 * within))
+        return None if both == now else (Fraction(now), Fraction(both - now))
+
     def limit(self, signal: str, event: Call) -> Fraction | None:
         """Return the limit that holds for the value of the event."""
         limit = self.signals[signal].limit
@@ -384,8 +390,8 @@ class Sight:
 
     def _leaf_holds(self, leaf: language.Leaf) -> bool:
         match leaf:
-            case language.Measured("ratio", signal, within, comparator, threshold):
-                sides = self.last_and_limit(signal, within)
+            case language.Measured("ratio" | "trend" as measure, signal, within, comparator, threshold):
+                sides = (self.last_and_limit if measure == "ratio" else self.now_and_before)(signal, within)
                 return sides is not None and COMPARE[comparator](sides[0], Fraction(threshold) * sides[1])
             case language.Measured(measure, signal, within, comparator, threshold):
                 return compare(self.measure(measure, signal, within), comparator, threshold)

@@ -46,6 +46,7 @@ TEXTS = st.sampled_from(["pdf", "video", "free", "pro", "p", "1"])
 SCALARS = st.one_of(TEXTS, NUMBERS, st.booleans())
 WINDOWS = st.one_of(st.integers(1, 40), st.none())
 STREAK_WINDOWS = st.one_of(st.integers(1, 20), st.just(language.LONGEST_STREAK))
+OWN_WINDOWS = {"streak": STREAK_WINDOWS, "trend": st.integers(1, 30)}  # these always have one
 COMPARATORS = st.sampled_from(language.COMPARATORS)
 HUNDREDTHS = st.sampled_from([1000, 2000, 500, 125, 1, 3000])
 
@@ -103,13 +104,14 @@ def measured(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[langua
                 language.Measured,
                 st.sampled_from(measures),
                 signals,
-                STREAK_WINDOWS if measures == ["streak"] else windows,
+                OWN_WINDOWS.get(measures[0], windows),
                 COMPARATORS,
                 thresholds,
             )
             for measures, signals, thresholds in [
                 (["count", "users", "days"], PLAIN_SIGNALS, COUNTS),
                 (["streak"], PLAIN_SIGNALS, COUNTS),
+                (["trend"], PLAIN_SIGNALS, SHARES),
                 (["sum", "max", "last"], VALUED_SIGNALS, NUMBERS),
                 (["ratio"], st.just(QUOTA), SHARES),
             ]

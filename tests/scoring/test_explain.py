@@ -72,6 +72,8 @@ class TestWhyNow:
             ("days", "any", 9, "Active on 9 days"),
             ("count", "any", 1234, "1,234 events"),
             ("streak", "any", 5, "Active 5 days in a row"),
+            ("trend", "any", [12, 4], "12 events, before 4"),
+            ("trend", "uploaded_file", [12, 4], "Uploaded 12 files, before 4"),
             ("streak", "uploaded_file", 3, "Uploaded files 3 days in a row"),
             ("count", "logged_in", 1, "Logged in once"),
             ("users", "uploaded_file", 3, "3 people uploaded files"),

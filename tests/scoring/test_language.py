@@ -164,6 +164,7 @@ class TestFaults:
             ("name: warm", "name: hot", "tiers[1].name", 22),
             ("at_least: 2}", "at_least: 2, at_most: 3}", "rules[0].when", 10),
             ("count: invited, within: 14d", "streak: invited, within: 64", "rules[0].when.within", 10),
+            ("count: invited, within: 14d", "trend: invited", "rules[0].when", 10),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

@@ -234,6 +234,26 @@ class TestRatio:
         assert holds("{ratio: planned, at_least: 1}", *calls) is met
 
 
+class TestTrend:
+    @pytest.mark.parametrize(
+        ("now", "before", "trend"), [([0, 1, 6], [7, 13], 1.5), ([], [7], 0), ([6], [7, 8], 0.5), ([0], [13, 14], 1)]
+    )
+    def test_divides_the_count_by_the_one_of_the_window_before(self, now, before, trend):
+        calls = [event("invited", days_ago) for days_ago in (*now, *before)]
+        assert holds(f"{{trend: invited, within: 7, equals: {trend}}}", *calls)
+
+    @pytest.mark.parametrize("days_ago", [[], [0, 1], [14], [0, 14]])
+    def test_is_absent_if_nothing_happened_in_the_window_before(self, days_ago):
+        calls = [event("invited", d) for d in days_ago]
+        assert not holds("{trend: invited, within: 7, at_least: 0}", *calls)
+        assert holds("{not: {trend: invited, within: 7, at_least: 0}}", *calls)
+
+    def test_is_exact(self):
+        calls = [event("invited", d) for d in (0, 7, 8, 9)]
+        assert holds("{trend: invited, within: 7, more_than: 0.333333333333333}", *calls)
+        assert holds("{trend: invited, within: 7, less_than: 0.333333333333334}", *calls)
+
+
 class TestTime:
     def test_since_last_counts_days_from_the_last_event(self):
         assert holds("{since_last: invited, equals: 3}", event("invited", 9), event("invited", 3), event("saved", 1))
