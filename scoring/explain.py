@@ -20,6 +20,7 @@ UNSEEN = {
     "age": "not known",
     "ratio": "no value",
     "ever": "never",
+    "first_within": "never",
     "outcome": "never",
 }
 TESTS = {"in": "one of", "contains": "contains", "starts_with": "starts with", "equals": "is"}
@@ -254,9 +255,11 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
         return _trend(condition, deed)
     if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
-    if deed is None:
-        return None
-    verb, thing = deed
+    return None if deed is None else _done(measure, observed, *deed)
+
+
+def _done(measure: str, observed: Any, verb: str, thing: str) -> str | None:
+    """Return what was measured of a deed: "uploaded 12 files", "3 people invited teammates"."""
     things = f"{verb} {_plural(thing)}".strip()
     match measure:
         case "count":
@@ -269,6 +272,8 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
             return f"{things} {_in_a_row(observed)}"
         case "ever" | "since_last":
             return f"{verb} {_plural(thing) if verb not in DONE_TIMES else thing}".strip()
+        case "first_within":
+            return f"first {things} {_early(observed)}"
     return None
 
 
@@ -288,6 +293,8 @@ def _activity(measure: str, observed: Any) -> str | None:
             return f"active on {_of(observed, 'day')}"
         case "streak":
             return f"active {_in_a_row(observed)}"
+        case "first_within":
+            return f"active {_early(observed)}"
     return None
 
 
@@ -328,6 +335,8 @@ def _span(condition: Plain, as_of: date) -> str:
     if condition["measure"] in ("ratio", "last", "max") or not condition["first"]:
         return ""
     first, last = date.fromisoformat(condition["first"]), date.fromisoformat(condition["last"])
+    if condition["measure"] == "first_within":
+        return ""
     if first == last or condition["measure"] in ("ever", "since_last"):
         return f" {_on(last, as_of)}"
     until = f" up to {day(last, as_of)}" if (as_of - last).days > 2 else ""
@@ -341,7 +350,7 @@ def _span(condition: Plain, as_of: date) -> str:
 
 def _observed(condition: Plain, as_of: date) -> str:
     value, measure = condition["observed"], condition["measure"]
-    if _is_no_quotient(condition):
+    if _is_no_quotient(condition) or (measure == "first_within" and not value[0]):
         value = None
     if value is None:
         return UNSEEN.get(measure, "none")
@@ -352,6 +361,8 @@ def _observed(condition: Plain, as_of: date) -> str:
         return f"{_of((as_of - since).days, 'day')}, since {day(since, as_of)}"
     if measure == "outcome":
         return _on(date.fromisoformat(str(value)[:10]), as_of)
+    if measure == "first_within":
+        return _early(value)
     if measure == "ever":
         return f"first {_on(date.fromisoformat(condition['first'] or str(value)[:10]), as_of)}"
     if measure == "trait":
@@ -375,6 +386,8 @@ def _asked_plainly(condition: Plain) -> str:
             return "at least once"
         case "trait":
             return _test(condition)
+        case "first_within":
+            return f"in the first {_of(condition['days'], 'day')}"
         case "age" | "since_last":
             asked = f"{SIGNS[condition['comparator']]} {_of(condition['threshold'], 'day')}"
             return f"{asked} since {'sign-up' if measure == 'age' else 'last seen'}"
@@ -466,6 +479,8 @@ def _is_true(condition: Plain, as_of: date) -> bool:
     match measure:
         case "ever" | "outcome":
             return True
+        case "first_within":
+            return None not in value and _days_between(value) < condition["days"]
         case "trait":
             return _passes(value, condition["comparator"], condition["threshold"])
         case "age" | "since_last":
@@ -475,6 +490,12 @@ def _is_true(condition: Plain, as_of: date) -> bool:
                 return False
             return _compares(value[0], condition["comparator"], condition["threshold"] * value[1])
     return _compares(value, condition["comparator"], condition["threshold"])
+
+
+def _days_between(days: Sequence[str]) -> int:
+    """Return how many days after sign-up the first one was."""
+    first, sign_up = map(date.fromisoformat, days)
+    return (first - sign_up).days
 
 
 def _is_no_quotient(condition: Plain) -> bool:
@@ -587,6 +608,14 @@ def _plural(thing: str) -> str:
 
 def _of(value: Any, thing: str) -> str:
     return f"{number(value)} {thing if value == 1 else _plural(thing)}"
+
+
+def _early(days: Sequence[Any]) -> str:
+    """Return "3 days after sign-up" of a first day and that of sign-up."""
+    if days[1] is None:
+        return "with sign-up not known"
+    after = _days_between(days)
+    return f"{_of(after, 'day')} after sign-up" if after > 0 else "on the day of sign-up"
 
 
 def _in_a_row(days: Any) -> str:

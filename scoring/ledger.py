@@ -15,6 +15,7 @@ from scoring.language import (
     Converted,
     Document,
     Ever,
+    FirstWithin,
     Leaf,
     Measured,
     Not,
@@ -150,6 +151,8 @@ def _condition(leaf: Leaf) -> Plain:
             return {"measure": leaf.measure, "of": leaf.signal, **compared}
         case Ever(signal):
             return {"measure": "ever", "of": signal}
+        case FirstWithin():
+            return {"measure": "first_within", "of": leaf.signal, "days": leaf.days}
         case SinceLast():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
             return {"measure": "since_last", "of": leaf.signal, **compared}

@@ -23,6 +23,7 @@ from scoring.language.document import (
     Document,
     Ever,
     Filter,
+    FirstWithin,
     Goal,
     Group,
     Leaf,
@@ -45,6 +46,7 @@ from scoring.language.document import (
     conditions_of,
     leaves,
     signals_of,
+    signals_read,
 )
 from scoring.language.dumping import digest, dump, dump_signal, signal_digest, to_yaml
 from scoring.language.parsing import Fault, Invalid, load, load_signal, parse, parse_cases
@@ -74,6 +76,7 @@ __all__ = [
     "Expected",
     "Fault",
     "Filter",
+    "FirstWithin",
     "Goal",
     "Group",
     "Invalid",
@@ -106,5 +109,6 @@ __all__ = [
     "parse_cases",
     "signal_digest",
     "signals_of",
+    "signals_read",
     "to_yaml",
 ]

@@ -95,6 +95,14 @@ class Ever:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstWithin:
+    """The signal was seen in the first so many days, that of sign-up included; false while sign-up is unknown."""
+
+    signal: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class SinceLast:
     """Compare the days since the signal was last seen; if it never was, the days since sign-up."""
 
@@ -146,7 +154,7 @@ class Not:
     of: "Condition"
 
 
-Leaf = Measured | Ever | SinceLast | Age | Trait | Converted
+Leaf = Measured | Ever | FirstWithin | SinceLast | Age | Trait | Converted
 Condition = Leaf | All | Any | Not
 
 
@@ -269,6 +277,15 @@ def leaves(condition: Condition | None) -> Iterator[Leaf]:
             yield from leaves(of)
         case leaf:
             yield leaf
+
+
+def signals_read(part: "Leaf | PerUnit") -> tuple[str, ...]:
+    """Return the names of the signals that the part reads; sign-up's own are not among them."""
+    match part:
+        case Measured() | Ever() | FirstWithin() | SinceLast() | PerUnit():
+            return (part.signal,)
+        case _:
+            return ()
 
 
 def conditions_of(document: Document) -> Iterator[Condition]:

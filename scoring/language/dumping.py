@@ -16,7 +16,9 @@ from scoring.language.document import (
     Document,
     Ever,
     Filter,
+    FirstWithin,
     Group,
+    Leaf,
     Limit,
     Line,
     Measured,
@@ -150,6 +152,12 @@ def _condition(condition: Condition) -> Plain:
             return {"any": [_condition(part) for part in of]}
         case Not(of):
             return {"not": _condition(of)}
+        case leaf:
+            return _leaf(leaf)
+
+
+def _leaf(condition: Leaf) -> Plain:
+    match condition:
         case Measured():
             window = _window(condition.within)
             return {
@@ -159,6 +167,8 @@ def _condition(condition: Condition) -> Plain:
             }
         case Ever(signal):
             return {"ever": signal}
+        case FirstWithin():
+            return {"first_within": condition.signal, "after_sign_up": condition.days}
         case SinceLast():
             return {"since_last": condition.signal, condition.comparator: condition.threshold}
         case Age():

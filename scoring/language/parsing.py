@@ -26,6 +26,7 @@ from scoring.language.document import (
     Document,
     Ever,
     Filter,
+    FirstWithin,
     Goal,
     Group,
     Limit,
@@ -55,7 +56,7 @@ MOST_NESTING = 8
 MOST_POINTS = Decimal(1_000_000)
 NUMBER_TESTS = {"at_least", "at_most", "more_than", "less_than"}
 NEED_A_VALUE = {"sum", "max", "last", "ratio"}
-LEAVES = (*MEASURES, "ever", "since_last", "age", "trait", "outcome")
+LEAVES = (*MEASURES, "ever", "first_within", "since_last", "age", "trait", "outcome")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 DAYS = re.compile(r"(\d+) ?(?:d|days?)")
 
@@ -407,6 +408,7 @@ class _Parser:
         kind = kinds[0]
         readers: dict[str, Callable[[Mapping, Path], Condition | None]] = {
             "ever": self.ever,
+            "first_within": self.first_within,
             "since_last": self.since_last,
             "age": self.age,
             "trait": self.trait,
@@ -466,6 +468,13 @@ class _Parser:
         self.mapping(fields, path, ("ever",))
         signal = self.signal_name(fields["ever"], (*path, "ever"))
         return None if signal is None else Ever(signal)
+
+    def first_within(self, fields: Mapping, path: Path) -> Condition | None:
+        self.mapping(fields, path, ("first_within", "after_sign_up"), ("after_sign_up",))
+        signal = self.signal_name(fields["first_within"], (*path, "first_within"))
+        value = fields.get("after_sign_up")
+        days = None if value is None else self.number_of_days(value, (*path, "after_sign_up"))
+        return None if signal is None or days is None else FirstWithin(signal, days)
 
     def since_last(self, fields: Mapping, path: Path) -> Condition | None:
         self.mapping(fields, path, ("since_last", *COMPARATORS))
@@ -624,7 +633,7 @@ def _lapses(condition: Condition) -> bool:
     found = list(leaves(condition))
     windowed = any(isinstance(leaf, Measured) and leaf.within is not None for leaf in found)
     return windowed and not any(
-        isinstance(leaf, Ever) or (isinstance(leaf, Measured) and leaf.within is None) for leaf in found
+        isinstance(leaf, Ever | FirstWithin) or (isinstance(leaf, Measured) and leaf.within is None) for leaf in found
     )
 
 

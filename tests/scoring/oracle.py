@@ -397,6 +397,9 @@ class Sight:
                 return compare(self.measure(measure, signal, within), comparator, threshold)
             case language.Ever(signal):
                 return bool(self.events(signal))
+            case language.FirstWithin(signal, days):
+                first = self.first_day(signal)
+                return first is not None and self.sign_up is not None and (first - self.sign_up).days < days
             case language.SinceLast(signal, comparator, threshold):
                 return compare(self.since_last(signal), comparator, threshold)
             case language.Age(comparator, threshold):

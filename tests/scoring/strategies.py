@@ -141,6 +141,7 @@ LEAVES = st.one_of(
     measured(WINDOWS),
     st.builds(language.Trait, TRAIT_TESTS),
     st.builds(language.Ever, PLAIN_SIGNALS),
+    st.builds(language.FirstWithin, PLAIN_SIGNALS, st.integers(1, 40)),
     st.builds(language.SinceLast, PLAIN_SIGNALS, COMPARATORS, DAYS),
     st.builds(language.Age, COMPARATORS, DAYS),
     st.builds(language.Converted, KINDS),

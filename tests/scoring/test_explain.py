@@ -12,7 +12,15 @@ TODAY = date(2026, 11, 22)
 
 def condition(measure: str, of: str, observed: Any, **more: Any) -> dict[str, Any]:
     """What a rule observed, in the shape of scoring.ledger."""
-    common = {"first": None, "last": None, "within": 14, "negated": False, "comparator": "at_least", "threshold": 1}
+    common = {
+        "first": None,
+        "last": None,
+        "within": 14,
+        "negated": False,
+        "comparator": "at_least",
+        "threshold": 1,
+        "days": 7,
+    }
     return {"measure": measure, "of": of, "observed": observed} | common | more
 
 
@@ -72,6 +80,12 @@ class TestWhyNow:
             ("days", "any", 9, "Active on 9 days"),
             ("count", "any", 1234, "1,234 events"),
             ("streak", "any", 5, "Active 5 days in a row"),
+            (
+                "first_within",
+                "invited_teammate",
+                ["2026-11-10", "2026-11-08"],
+                "First invited teammates 2 days after sign-up",
+            ),
             ("trend", "any", [12, 4], "12 events, before 4"),
             ("trend", "uploaded_file", [12, 4], "Uploaded 12 files, before 4"),
             ("streak", "uploaded_file", 3, "Uploaded files 3 days in a row"),

@@ -165,6 +165,7 @@ class TestFaults:
             ("at_least: 2}", "at_least: 2, at_most: 3}", "rules[0].when", 10),
             ("count: invited, within: 14d", "streak: invited, within: 64", "rules[0].when.within", 10),
             ("count: invited, within: 14d", "trend: invited", "rules[0].when", 10),
+            ("count: invited, within: 14d, at_least: 2", "first_within: invited", "rules[0].when.after_sign_up", 10),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

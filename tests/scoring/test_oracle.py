@@ -291,6 +291,24 @@ class TestTime:
         assert holds("{ever: invited}", event("invited", 300))
         assert not holds("{ever: invited}", event("invited", -1))
 
+    @pytest.mark.parametrize(("days_ago", "early"), [(9, True), (3, True), (2, False), (-1, False)])
+    def test_first_within_counts_the_day_of_sign_up_as_the_first(self, days_ago, early):
+        calls = (event("saved", 9), event("invited", days_ago))
+        assert holds("{first_within: invited, after_sign_up: 7}", *calls) is early
+
+    def test_first_within_is_about_the_first_event_only(self):
+        calls = (event("saved", 9), event("invited", 8), event("invited", 0))
+        assert holds("{first_within: invited, after_sign_up: 2}", *calls)
+        assert not holds("{first_within: invited, after_sign_up: 2}", *calls, traits(1, created_at="2026-03-01"))
+
+    def test_first_within_is_absent_without_a_sign_up(self):
+        document = FRAME.replace("{event: upgraded}", "{event: $group}")
+        rules = "rules: [{id: it, group: activity, points: 1, when: {first_within: upgraded, after_sign_up: 9}}]"
+        tiers = "tiers: [{name: hot, enter: {}}]"
+        judged = World(History((traits(3),))).judge(language.parse(f"{document}{rules}\n{tiers}"), TODAY, ACME)
+        assert judged.sign_up is None
+        assert not judged.rules["it"].met
+
     def test_calls_that_say_who_somebody_is_are_not_use(self):
         calls = [event(name) for name in ("$identify", "$group", "$alias", "$page", "$screen", "saved")]
         assert holds("{count: any, equals: 3}", *calls)
