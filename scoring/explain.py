@@ -157,8 +157,9 @@ def blind_spots(ledger: Plain, *, known_from: Mapping[str, date], as_of: date) -
 
     `known_from` has the first day of which all is known, by signal; signals that are known for ever are left out.
     """
-    asked = [c for line in ledger["lines"] for c in line.get("conditions", ()) if c["of"] in known_from]
-    blind = {c["of"] for c in asked if _first_asked(c, as_of) < known_from[c["of"]]}
+    asked = [c for line in ledger["lines"] for c in line.get("conditions", ())]
+    read = {(signal, _first_asked(c, as_of)) for c in asked for signal in c.get("signals", [c["of"]])}
+    blind = {signal for signal, first in read if signal in known_from and first < known_from[signal]}
     return [
         f"{'Activity' if of == ANY_SIGNAL else f'“{spoken(of)}”'} is known only since {day(known_from[of], as_of)}: "
         "what came before it does not count here."
@@ -169,6 +170,8 @@ def blind_spots(ledger: Plain, *, known_from: Mapping[str, date], as_of: date) -
 def _first_asked(condition: Plain, as_of: date) -> date:
     """Return the first day of the condition's window; of what asks for all days, the first of all."""
     within = condition.get("within")
+    if within and condition["measure"] == "trend":
+        within *= 2  # with the window before
     return as_of - timedelta(days=within - 1) if within else date.min
 
 
@@ -253,6 +256,8 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
         return f"reached {_share_of_limit(condition)}"
     if measure == "trend":
         return _trend(condition, deed)
+    if "signals" in condition:
+        return None
     if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
     return None if deed is None else _done(measure, observed, *deed)
@@ -396,6 +401,9 @@ def _asked_plainly(condition: Plain) -> str:
             return f"{asked}{_window(condition)}, of the {_of(condition['within'], 'day')} before"
         case "ratio":
             return f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])} of the limit{_window(condition)}"
+        case "breadth":
+            several = f"{number(condition['threshold'])} of {_subjects(condition)}"
+            return f"{SIGNS[condition['comparator']]} {several}{_window(condition)}"
     amount = _measured(condition["threshold"], condition["of"], measure)
     return f"{SIGNS[condition['comparator']]} {amount}{_window(condition)}"
 
@@ -428,7 +436,13 @@ def _missing(condition: Plain, as_of: date) -> str:
     return f"{_subject(condition)}: {_observed(condition, as_of)}, asked is {_asked(condition)}"
 
 
+def _subjects(condition: Plain) -> str:
+    return ", ".join("any activity" if of == ANY_SIGNAL else spoken(of) for of in condition["signals"])
+
+
 def _subject(condition: Plain) -> str:
+    if condition["measure"] == "breadth":
+        return "different things"
     return "any activity" if condition["of"] == ANY_SIGNAL else spoken(condition["of"])
 
 
@@ -437,6 +451,8 @@ def _window(condition: Plain) -> str:
 
 
 def _quantity(condition: Plain) -> str:
+    if "signals" in condition:
+        return f"{number(condition['observed'])} of {len(condition['signals'])}"
     if condition["measure"] == "trend":
         now, before = condition["observed"]
         return f"{_percent(condition['observed'])} ({number(now)}, before {number(before)})"

@@ -11,6 +11,7 @@ from scoring.language import (
     Age,
     All,
     Any,
+    Breadth,
     Condition,
     Converted,
     Document,
@@ -144,6 +145,10 @@ def _signed(condition: Condition, negated: bool) -> Iterator[tuple[bool, Leaf]]:
             yield negated, leaf
 
 
+def _several(signals: Sequence[str]) -> Plain:
+    return {"of": ", ".join(signals), "signals": list(signals)}
+
+
 def _condition(leaf: Leaf) -> Plain:
     match leaf:
         case Measured():
@@ -156,6 +161,9 @@ def _condition(leaf: Leaf) -> Plain:
         case SinceLast():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
             return {"measure": "since_last", "of": leaf.signal, **compared}
+        case Breadth():
+            compared = {"comparator": leaf.comparator, "threshold": float(leaf.threshold), "within": leaf.within}
+            return {"measure": "breadth", **_several(leaf.signals), **compared}
         case Age():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
             return {"measure": "age", "of": "account", **compared}

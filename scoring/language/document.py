@@ -112,6 +112,16 @@ class SinceLast:
 
 
 @dataclass(frozen=True, slots=True)
+class Breadth:
+    """Compare how many of the signals were seen in a window; none is 0."""
+
+    signals: tuple[str, ...]  # sorted, each once
+    within: int | None
+    comparator: Comparator
+    threshold: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Age:
     """Compare the days since sign-up."""
 
@@ -154,7 +164,7 @@ class Not:
     of: "Condition"
 
 
-Leaf = Measured | Ever | FirstWithin | SinceLast | Age | Trait | Converted
+Leaf = Measured | Ever | FirstWithin | SinceLast | Breadth | Age | Trait | Converted
 Condition = Leaf | All | Any | Not
 
 
@@ -284,6 +294,8 @@ def signals_read(part: "Leaf | PerUnit") -> tuple[str, ...]:
     match part:
         case Measured() | Ever() | FirstWithin() | SinceLast() | PerUnit():
             return (part.signal,)
+        case Breadth():
+            return part.signals
         case _:
             return ()
 

@@ -10,6 +10,7 @@ from scoring.language.document import (
     Age,
     All,
     Any,
+    Breadth,
     Condition,
     Converted,
     Disqualify,
@@ -171,6 +172,9 @@ def _leaf(condition: Leaf) -> Plain:
             return {"first_within": condition.signal, "after_sign_up": condition.days}
         case SinceLast():
             return {"since_last": condition.signal, condition.comparator: condition.threshold}
+        case Breadth():
+            window = _window(condition.within)
+            return {"breadth": list(condition.signals), **window, condition.comparator: _number(condition.threshold)}
         case Age():
             return {"age": "account", condition.comparator: condition.threshold}
         case Trait(test):

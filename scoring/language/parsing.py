@@ -19,6 +19,7 @@ from scoring.language.document import (
     Age,
     All,
     Any,
+    Breadth,
     Comparator,
     Condition,
     Converted,
@@ -53,10 +54,11 @@ MOST_DAYS = 3650
 MOST_RULES = 300
 MOST_SIGNALS = 200
 MOST_NESTING = 8
+MOST_LISTED = 50  # signals in one condition
 MOST_POINTS = Decimal(1_000_000)
 NUMBER_TESTS = {"at_least", "at_most", "more_than", "less_than"}
 NEED_A_VALUE = {"sum", "max", "last", "ratio"}
-LEAVES = (*MEASURES, "ever", "first_within", "since_last", "age", "trait", "outcome")
+LEAVES = (*MEASURES, "ever", "first_within", "since_last", "breadth", "age", "trait", "outcome")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 DAYS = re.compile(r"(\d+) ?(?:d|days?)")
 
@@ -410,6 +412,7 @@ class _Parser:
             "ever": self.ever,
             "first_within": self.first_within,
             "since_last": self.since_last,
+            "breadth": self.breadth,
             "age": self.age,
             "trait": self.trait,
             "outcome": self.converted,
@@ -481,6 +484,20 @@ class _Parser:
         signal = self.signal_name(fields["since_last"], (*path, "since_last"))
         compared = self.compared_days(fields, path)
         return None if signal is None or compared is None else SinceLast(signal, *compared)
+
+    def breadth(self, fields: Mapping, path: Path) -> Condition | None:
+        self.mapping(fields, path, ("breadth", "within", *COMPARATORS))
+        signals = self.signal_names(fields["breadth"], (*path, "breadth"))
+        within = self.within(fields, path)
+        compared = self.compared(fields, path)
+        if signals is None or compared is None:
+            return None
+        return Breadth(tuple(sorted(set(signals))), within, *compared)
+
+    def signal_names(self, value: object, path: Path) -> list[str] | None:
+        """A list of signals, in the order of the text."""
+        names = [self.signal_name(item, at) for item, at in self.items(value, path, MOST_LISTED)]
+        return [name for name in names if name] if names and all(names) else None
 
     def age(self, fields: Mapping, path: Path) -> Condition | None:
         self.mapping(fields, path, ("age", *COMPARATORS))
@@ -631,10 +648,9 @@ class _Parser:
 def _lapses(condition: Condition) -> bool:
     """Whether silence ends the condition: it reads a window, and nothing that stays true for ever."""
     found = list(leaves(condition))
-    windowed = any(isinstance(leaf, Measured) and leaf.within is not None for leaf in found)
-    return windowed and not any(
-        isinstance(leaf, Ever | FirstWithin) or (isinstance(leaf, Measured) and leaf.within is None) for leaf in found
-    )
+    windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth)]
+    lasts = any(isinstance(leaf, Ever | FirstWithin) for leaf in found)
+    return bool(windows) and None not in windows and not lasts
 
 
 def _shown(value: object) -> str:

@@ -402,6 +402,9 @@ class Sight:
                 return first is not None and self.sign_up is not None and (first - self.sign_up).days < days
             case language.SinceLast(signal, comparator, threshold):
                 return compare(self.since_last(signal), comparator, threshold)
+            case language.Breadth(signals, within, comparator, threshold):
+                seen = [signal for signal in signals if self.events(signal, within)]
+                return compare(len(seen), comparator, threshold)
             case language.Age(comparator, threshold):
                 return compare(self.age, comparator, threshold)
             case language.Trait(test):

@@ -119,6 +119,15 @@ def measured(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[langua
     )
 
 
+SEVERAL_SIGNALS = st.lists(PLAIN_SIGNALS, min_size=1, max_size=4, unique=True)
+
+
+def breadths(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[language.Breadth]:
+    """Comparisons of how many of some signals were seen over windows of these lengths."""
+    signals = SEVERAL_SIGNALS.map(lambda names: tuple(sorted(names)))
+    return st.builds(language.Breadth, signals, windows, COMPARATORS, COUNTS)
+
+
 def nested(leaf: st.SearchStrategy[Any], depth: int) -> st.SearchStrategy[language.Condition]:
     """Conditions of these leaves, nested up to so deep; a leaf is the simplest."""
     if depth == 0:
@@ -136,13 +145,14 @@ def nested(leaf: st.SearchStrategy[Any], depth: int) -> st.SearchStrategy[langua
 DAYS = st.integers(0, 40)
 OUTCOME_KINDS = st.sampled_from(["paid", "won", "upgraded"])
 KINDS = st.lists(OUTCOME_KINDS, min_size=1, max_size=2, unique=True).map(tuple)
-LAPSING_LEAVES = measured(st.integers(1, 40))
+LAPSING_LEAVES = st.one_of(measured(st.integers(1, 40)), breadths(st.integers(1, 40)))
 LEAVES = st.one_of(
     measured(WINDOWS),
     st.builds(language.Trait, TRAIT_TESTS),
     st.builds(language.Ever, PLAIN_SIGNALS),
     st.builds(language.FirstWithin, PLAIN_SIGNALS, st.integers(1, 40)),
     st.builds(language.SinceLast, PLAIN_SIGNALS, COMPARATORS, DAYS),
+    breadths(WINDOWS),
     st.builds(language.Age, COMPARATORS, DAYS),
     st.builds(language.Converted, KINDS),
 )

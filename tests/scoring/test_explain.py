@@ -110,6 +110,11 @@ class TestWhyNow:
         big = language.Filter("kind", "equals", "video")
         assert why(seen, signals={"large": language.Signal(("file_uploaded",), (big,))}) == "Large files (4)"
 
+    def test_several_signals_are_told_by_the_name_of_the_rule(self) -> None:
+        both = {"signals": ["invited", "saved"], "first": "2026-11-20", "last": "2026-11-22"}
+        broad = line("Broad use", condition("breadth", "invited, saved", 2, **both))
+        assert why(broad) == "Broad use (2 of 2 in 3 days)"
+
     def test_a_page_is_viewed(self) -> None:
         seen = line("Prices", condition("count", "pricing", 3))
         assert why(seen, signals={"pricing": language.Signal(("$page",))}) == "Viewed pricing 3 times"

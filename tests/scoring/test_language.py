@@ -166,6 +166,8 @@ class TestFaults:
             ("count: invited, within: 14d", "streak: invited, within: 64", "rules[0].when.within", 10),
             ("count: invited, within: 14d", "trend: invited", "rules[0].when", 10),
             ("count: invited, within: 14d, at_least: 2", "first_within: invited", "rules[0].when.after_sign_up", 10),
+            ("count: invited, within: 14d", "breadth: [invited, invitd], within: 14d", "rules[0].when.breadth[1]", 10),
+            ("count: invited, within: 14d", "breadth: invited, within: 14d", "rules[0].when.breadth", 10),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

@@ -254,6 +254,18 @@ class TestTrend:
         assert holds("{trend: invited, within: 7, less_than: 0.333333333333334}", *calls)
 
 
+class TestSeveral:
+    CALLS = (event("invited", 20), event("invited", 3), event("saved", 9), event("upgraded", -1))
+
+    @pytest.mark.parametrize(("window", "seen"), [("", 2), (", within: 4", 1), (", within: 10", 2), (", within: 3", 0)])
+    def test_breadth_counts_signals_not_events(self, window, seen):
+        assert holds(f"{{breadth: [invited, saved, upgraded]{window}, equals: {seen}}}", *self.CALLS)
+
+    def test_an_event_of_two_signals_counts_for_both(self):
+        call = event("saved", properties={"used_mb": 100, "kind": "pdf"})
+        assert holds("{breadth: [saved, big, any, big], equals: 3}", call)
+
+
 class TestTime:
     def test_since_last_counts_days_from_the_last_event(self):
         assert holds("{since_last: invited, equals: 3}", event("invited", 9), event("invited", 3), event("saved", 1))
