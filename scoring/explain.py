@@ -401,8 +401,10 @@ def _asked_plainly(condition: Plain) -> str:
             return f"{asked}{_window(condition)}, of the {_of(condition['within'], 'day')} before"
         case "ratio":
             return f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])} of the limit{_window(condition)}"
+        case "path":
+            return f"{' → '.join(_subjects(condition))}{_window(condition)}"
         case "breadth":
-            several = f"{number(condition['threshold'])} of {_subjects(condition)}"
+            several = f"{number(condition['threshold'])} of {', '.join(_subjects(condition))}"
             return f"{SIGNS[condition['comparator']]} {several}{_window(condition)}"
     amount = _measured(condition["threshold"], condition["of"], measure)
     return f"{SIGNS[condition['comparator']]} {amount}{_window(condition)}"
@@ -436,13 +438,13 @@ def _missing(condition: Plain, as_of: date) -> str:
     return f"{_subject(condition)}: {_observed(condition, as_of)}, asked is {_asked(condition)}"
 
 
-def _subjects(condition: Plain) -> str:
-    return ", ".join("any activity" if of == ANY_SIGNAL else spoken(of) for of in condition["signals"])
+def _subjects(condition: Plain) -> list[str]:
+    return ["any activity" if of == ANY_SIGNAL else spoken(of) for of in condition["signals"]]
 
 
 def _subject(condition: Plain) -> str:
-    if condition["measure"] == "breadth":
-        return "different things"
+    if "signals" in condition:
+        return "steps in order" if condition["measure"] == "path" else "different things"
     return "any activity" if condition["of"] == ANY_SIGNAL else spoken(condition["of"])
 
 
@@ -452,7 +454,8 @@ def _window(condition: Plain) -> str:
 
 def _quantity(condition: Plain) -> str:
     if "signals" in condition:
-        return f"{number(condition['observed'])} of {len(condition['signals'])}"
+        steps = " steps" if condition["measure"] == "path" else ""
+        return f"{number(condition['observed'])} of {len(condition['signals'])}{steps}"
     if condition["measure"] == "trend":
         now, before = condition["observed"]
         return f"{_percent(condition['observed'])} ({number(now)}, before {number(before)})"

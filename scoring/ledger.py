@@ -25,6 +25,7 @@ from scoring.language import (
     Qualify,
     Rule,
     SinceLast,
+    Steps,
     Trait,
     conditions_of,
     leaves,
@@ -164,6 +165,9 @@ def _condition(leaf: Leaf) -> Plain:
         case Breadth():
             compared = {"comparator": leaf.comparator, "threshold": float(leaf.threshold), "within": leaf.within}
             return {"measure": "breadth", **_several(leaf.signals), **compared}
+        case Steps():
+            compared = {"comparator": "at_least", "threshold": len(leaf.signals), "within": leaf.within}
+            return {"measure": "path", **_several(leaf.signals), **compared}
         case Age():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
             return {"measure": "age", "of": "account", **compared}

@@ -122,6 +122,14 @@ class Breadth:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Each of the signals was seen in the window, first in this order; what came at one moment is in order."""
+
+    signals: tuple[str, ...]  # the steps, each once, two at least
+    within: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Age:
     """Compare the days since sign-up."""
 
@@ -164,7 +172,7 @@ class Not:
     of: "Condition"
 
 
-Leaf = Measured | Ever | FirstWithin | SinceLast | Breadth | Age | Trait | Converted
+Leaf = Measured | Ever | FirstWithin | SinceLast | Breadth | Steps | Age | Trait | Converted
 Condition = Leaf | All | Any | Not
 
 
@@ -294,7 +302,7 @@ def signals_read(part: "Leaf | PerUnit") -> tuple[str, ...]:
     match part:
         case Measured() | Ever() | FirstWithin() | SinceLast() | PerUnit():
             return (part.signal,)
-        case Breadth():
+        case Breadth() | Steps():
             return part.signals
         case _:
             return ()

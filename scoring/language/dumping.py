@@ -31,6 +31,7 @@ from scoring.language.document import (
     Scalar,
     Signal,
     SinceLast,
+    Steps,
     Tier,
     Trait,
 )
@@ -175,6 +176,8 @@ def _leaf(condition: Leaf) -> Plain:
         case Breadth():
             window = _window(condition.within)
             return {"breadth": list(condition.signals), **window, condition.comparator: _number(condition.threshold)}
+        case Steps():
+            return {"path": list(condition.signals), **_window(condition.within)}
         case Age():
             return {"age": "account", condition.comparator: condition.threshold}
         case Trait(test):

@@ -43,6 +43,7 @@ from scoring.language.document import (
     Signal,
     SignUp,
     SinceLast,
+    Steps,
     Test,
     Tier,
     Trait,
@@ -58,7 +59,7 @@ MOST_LISTED = 50  # signals in one condition
 MOST_POINTS = Decimal(1_000_000)
 NUMBER_TESTS = {"at_least", "at_most", "more_than", "less_than"}
 NEED_A_VALUE = {"sum", "max", "last", "ratio"}
-LEAVES = (*MEASURES, "ever", "first_within", "since_last", "breadth", "age", "trait", "outcome")
+LEAVES = (*MEASURES, "ever", "first_within", "since_last", "breadth", "path", "age", "trait", "outcome")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 DAYS = re.compile(r"(\d+) ?(?:d|days?)")
 
@@ -413,6 +414,7 @@ class _Parser:
             "first_within": self.first_within,
             "since_last": self.since_last,
             "breadth": self.breadth,
+            "path": self.path,
             "age": self.age,
             "trait": self.trait,
             "outcome": self.converted,
@@ -493,6 +495,16 @@ class _Parser:
         if signals is None or compared is None:
             return None
         return Breadth(tuple(sorted(set(signals))), within, *compared)
+
+    def path(self, fields: Mapping, path: Path) -> Condition | None:
+        self.mapping(fields, path, ("path", "within"))
+        steps = self.signal_names(fields["path"], (*path, "path"))
+        within = self.within(fields, path)
+        if steps is None:
+            return None
+        if len(steps) < 2 or len(set(steps)) < len(steps):
+            self.fault((*path, "path"), "must be two different steps at least, each once")
+        return Steps(tuple(steps), within)
 
     def signal_names(self, value: object, path: Path) -> list[str] | None:
         """A list of signals, in the order of the text."""
@@ -648,7 +660,7 @@ class _Parser:
 def _lapses(condition: Condition) -> bool:
     """Whether silence ends the condition: it reads a window, and nothing that stays true for ever."""
     found = list(leaves(condition))
-    windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth)]
+    windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth | Steps)]
     lasts = any(isinstance(leaf, Ever | FirstWithin) for leaf in found)
     return bool(windows) and None not in windows and not lasts
 

@@ -390,6 +390,26 @@ class Sight:
 
     def _leaf_holds(self, leaf: language.Leaf) -> bool:
         match leaf:
+            case language.Age(comparator, threshold):
+                return compare(self.age, comparator, threshold)
+            case language.Trait(test):
+                return passes(test, self.trait(test.key))
+            case language.Converted(kinds):
+                return any(outcome.kind in kinds for outcome in self.outcomes)
+            case language.Breadth(signals, within, comparator, threshold):
+                return compare(len(self.firsts(signals, within)), comparator, threshold)
+            case language.Steps(signals, within):
+                firsts = self.firsts(signals, within)
+                return len(firsts) == len(signals) and firsts == sorted(firsts)
+            case one:
+                return self._holds_of_a_signal(one)
+
+    def firsts(self, signals: Sequence[str], within: int | None) -> list[datetime]:
+        """Return when those of the signals that were seen in the window were first seen there."""
+        return [events[0].at for signal in signals if (events := self.events(signal, within))]
+
+    def _holds_of_a_signal(self, leaf: language.Leaf) -> bool:
+        match leaf:
             case language.Measured("ratio" | "trend" as measure, signal, within, comparator, threshold):
                 sides = (self.last_and_limit if measure == "ratio" else self.now_and_before)(signal, within)
                 return sides is not None and COMPARE[comparator](sides[0], Fraction(threshold) * sides[1])
@@ -402,15 +422,6 @@ class Sight:
                 return first is not None and self.sign_up is not None and (first - self.sign_up).days < days
             case language.SinceLast(signal, comparator, threshold):
                 return compare(self.since_last(signal), comparator, threshold)
-            case language.Breadth(signals, within, comparator, threshold):
-                seen = [signal for signal in signals if self.events(signal, within)]
-                return compare(len(seen), comparator, threshold)
-            case language.Age(comparator, threshold):
-                return compare(self.age, comparator, threshold)
-            case language.Trait(test):
-                return passes(test, self.trait(test.key))
-            case language.Converted(kinds):
-                return any(outcome.kind in kinds for outcome in self.outcomes)
         raise AssertionError(f"teach the oracle {leaf!r}")
 
     def goal_on(self, goal: language.Goal) -> date | None:

@@ -128,6 +128,12 @@ def breadths(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[langua
     return st.builds(language.Breadth, signals, windows, COMPARATORS, COUNTS)
 
 
+def paths(windows: st.SearchStrategy[int | None]) -> st.SearchStrategy[language.Steps]:
+    """Two or three signals in an order, over windows of these lengths."""
+    steps = st.lists(PLAIN_SIGNALS, min_size=2, max_size=3, unique=True).map(tuple)
+    return st.builds(language.Steps, steps, windows)
+
+
 def nested(leaf: st.SearchStrategy[Any], depth: int) -> st.SearchStrategy[language.Condition]:
     """Conditions of these leaves, nested up to so deep; a leaf is the simplest."""
     if depth == 0:
@@ -145,7 +151,7 @@ def nested(leaf: st.SearchStrategy[Any], depth: int) -> st.SearchStrategy[langua
 DAYS = st.integers(0, 40)
 OUTCOME_KINDS = st.sampled_from(["paid", "won", "upgraded"])
 KINDS = st.lists(OUTCOME_KINDS, min_size=1, max_size=2, unique=True).map(tuple)
-LAPSING_LEAVES = st.one_of(measured(st.integers(1, 40)), breadths(st.integers(1, 40)))
+LAPSING_LEAVES = st.one_of(measured(st.integers(1, 40)), breadths(st.integers(1, 40)), paths(st.integers(1, 40)))
 LEAVES = st.one_of(
     measured(WINDOWS),
     st.builds(language.Trait, TRAIT_TESTS),
@@ -153,6 +159,7 @@ LEAVES = st.one_of(
     st.builds(language.FirstWithin, PLAIN_SIGNALS, st.integers(1, 40)),
     st.builds(language.SinceLast, PLAIN_SIGNALS, COMPARATORS, DAYS),
     breadths(WINDOWS),
+    paths(WINDOWS),
     st.builds(language.Age, COMPARATORS, DAYS),
     st.builds(language.Converted, KINDS),
 )

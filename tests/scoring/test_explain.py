@@ -114,6 +114,8 @@ class TestWhyNow:
         both = {"signals": ["invited", "saved"], "first": "2026-11-20", "last": "2026-11-22"}
         broad = line("Broad use", condition("breadth", "invited, saved", 2, **both))
         assert why(broad) == "Broad use (2 of 2 in 3 days)"
+        activated = line("Activation", condition("path", "invited, saved", 2, threshold=2, **both))
+        assert why(activated) == "Activation (2 of 2 steps in 3 days)"
 
     def test_a_page_is_viewed(self) -> None:
         seen = line("Prices", condition("count", "pricing", 3))

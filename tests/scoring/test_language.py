@@ -168,6 +168,8 @@ class TestFaults:
             ("count: invited, within: 14d, at_least: 2", "first_within: invited", "rules[0].when.after_sign_up", 10),
             ("count: invited, within: 14d", "breadth: [invited, invitd], within: 14d", "rules[0].when.breadth[1]", 10),
             ("count: invited, within: 14d", "breadth: invited, within: 14d", "rules[0].when.breadth", 10),
+            ("count: invited, within: 14d, at_least: 2", "path: [invited]", "rules[0].when.path", 10),
+            ("count: invited, within: 14d, at_least: 2", "path: [any, invited, any]", "rules[0].when.path", 10),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

@@ -265,6 +265,26 @@ class TestSeveral:
         call = event("saved", properties={"used_mb": 100, "kind": "pdf"})
         assert holds("{breadth: [saved, big, any, big], equals: 3}", call)
 
+    @pytest.mark.parametrize(
+        ("path", "met"),
+        [
+            ("path: [invited, saved]", True),
+            ("path: [saved, invited]", False),
+            ("path: [saved, invited], within: 10", True),
+            ("path: [invited, saved], within: 10", False),
+            ("path: [invited, saved], within: 4", False),
+            ("path: [invited, saved, upgraded]", False),
+            ("path: [any, invited, saved]", True),
+        ],
+    )
+    def test_a_path_is_the_order_in_which_things_were_first_seen_in_the_window(self, path, met):
+        assert holds(f"{{{path}}}", *self.CALLS) is met
+
+    def test_steps_of_one_moment_are_in_order_either_way(self):
+        calls = (event("invited", 3), event("saved", 3))
+        assert holds("{path: [invited, saved]}", *calls)
+        assert holds("{path: [saved, invited]}", *calls)
+
 
 class TestTime:
     def test_since_last_counts_days_from_the_last_event(self):
