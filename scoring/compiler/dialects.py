@@ -59,6 +59,9 @@ class Dialect(Protocol):
     def bits_set(self, number: str) -> str:
         """How many bits of the number are set."""
 
+    def longest_run(self, mask: str) -> str:
+        """How many bits at most are set side by side in the number; it is not null."""
+
     # -- numbers and arrays
 
     def units(self, value: str, every: str) -> str:
@@ -135,6 +138,10 @@ class Postgres:
 
     def bits_set(self, number: str) -> str:
         return f"bit_count(({number})::bigint::bit(64))"
+
+    def longest_run(self, mask: str) -> str:
+        runs = f"string_to_table(({mask})::bit(64)::text, '0') AS run"
+        return f"(SELECT max(length(run)) FROM {runs})"
 
     def units(self, value: str, every: str) -> str:
         return f"div({value}, {every})"

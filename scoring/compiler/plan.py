@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 
 from scoring.language import (
     ANY_SIGNAL,
+    Breadth,
     Converted,
     Disqualify,
     Document,
+    Ever,
+    FirstWithin,
     Leaf,
     Limit,
     Measured,
@@ -16,6 +19,7 @@ from scoring.language import (
     Qualify,
     Signal,
     SinceLast,
+    Steps,
     Trait,
     conditions_of,
     leaves,
@@ -33,8 +37,9 @@ class Fold:
 
     @property
     def windows(self) -> tuple[int | None, ...]:
-        """The distinct windows, all of history last."""
-        return tuple(sorted({window for _, window in self.measures}, key=lambda w: (w is None, w or 0)))
+        """The distinct windows, all of history last; the one before a window ends with one twice as long."""
+        found = {window * 2 if window and measure == "before" else window for measure, window in self.measures}
+        return tuple(sorted(found, key=lambda w: (w is None, w or 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ def for_users(document: Document) -> Document:
 
 def _is_personal(rule: Points) -> bool:
     measured: list[Leaf | PerUnit] = [*leaves(rule.when), *([rule.per] if rule.per else [])]
-    return all(isinstance(part, Measured | PerUnit) and part.measure != "users" for part in measured)
+    personal = (Measured, PerUnit, Breadth, Steps)
+    return all(isinstance(part, personal) and getattr(part, "measure", None) != "users" for part in measured)
 
 
 def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, str, int | None]]:
@@ -82,16 +88,28 @@ def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str
     if document.goal.signal:
         yield document.goal.signal, "first_day", None
     for leaf in found:
-        match leaf:
-            case Measured():
-                yield leaf.signal, leaf.measure, leaf.within
-            case SinceLast():
-                yield leaf.signal, "last_day", None
-            case _ if hasattr(leaf, "signal"):  # Ever
-                yield leaf.signal, "last_day", None
+        yield from _read(leaf)
     for rule in document.rules:
         if isinstance(rule, Points) and rule.per is not None:
             yield rule.per.signal, rule.per.measure, rule.per.within
+
+
+def _read(leaf: Leaf) -> Iterator[tuple[str, str, int | None]]:
+    """Yield (signal, measure, window) of what one leaf reads from tiles."""
+    match leaf:
+        case Measured(measure="trend"):
+            yield leaf.signal, "count", leaf.within
+            yield leaf.signal, "before", leaf.within
+        case Measured():
+            yield leaf.signal, leaf.measure, leaf.within
+        case SinceLast() | Ever():
+            yield leaf.signal, "last_day", None
+        case FirstWithin():
+            yield leaf.signal, "first_day", None
+        case Breadth():
+            yield from ((signal, "last_day", leaf.within) for signal in leaf.signals)
+        case Steps():
+            yield from ((signal, "first_at", leaf.within) for signal in leaf.signals)
 
 
 def _folds(document: Document, found: tuple[Leaf, ...]) -> tuple[Fold, ...]:

@@ -15,13 +15,16 @@ from scoring.compiler.plan import Fold, Plan, verdicts
 from scoring.compiler.query import Binder, Query
 from scoring.language import (
     ANY_SIGNAL,
+    QUOTIENTS,
     Age,
     All,
     Any,
+    Breadth,
     Condition,
     Converted,
     Disqualify,
     Ever,
+    FirstWithin,
     Leaf,
     Limit,
     Measured,
@@ -30,10 +33,13 @@ from scoring.language import (
     Points,
     Qualify,
     SinceLast,
+    Steps,
     Trait,
     signals_of,
+    signals_read,
 )
 
+COUNTED = ("count", "before", "users", "days", "streak")  # of no events they are 0
 ONCE = 0  # the precedence of what is to be set once: of that the first counts, see models.Precedence
 
 
@@ -153,7 +159,7 @@ class _Writer:
         i = self.folds[fold.name]
         columns = [self.grouping("t", self.binding.keys)]
         for j, (measure, within) in enumerate(fold.measures):
-            columns.append(f"{self.measure(measure, self.window(within))} AS m{i}_{j}")
+            columns.append(f"{self.measure(measure, within)} AS m{i}_{j}")
             if measure in ("last", "ratio"):
                 columns.append(f"{self.newest('t.limit_last', self.window(within))} AS l{i}_{j}")
         if self.binding.detail:
@@ -169,19 +175,27 @@ class _Writer:
             f" GROUP BY {self.grouping('t', self.binding.keys)})"
         )
 
-    def measure(self, measure: str, window: str) -> str:
+    def window_before(self, within: int) -> str:
+        return f"t.day > {self.day} - {2 * within} AND t.day <= {self.day} - {within}"
+
+    def measure(self, measure: str, within: int | None) -> str:
+        window = self.window_before(within) if within and measure == "before" else self.window(within)
         chosen = f"FILTER (WHERE {window})"
         match measure:
-            case "count":
+            case "count" | "before":
                 return f"coalesce(sum(t.count) {chosen}, 0)"
             case "users":
                 return f"count(DISTINCT t.user_id) FILTER (WHERE {window} AND u.known)"
             case "days":
                 return f"count(DISTINCT t.day) {chosen}"
+            case "streak":  # a mask of the days; no day outside the window may be shifted
+                return f"bit_or(CASE WHEN {window} THEN {self.say.bit(self.say.days_between(self.day, 't.day'))} END)"
             case "sum" | "max":
                 return f"{measure}(t.value_{measure}) {chosen}"
             case "first_day":
                 return f"min(t.day) {chosen}"
+            case "first_at":
+                return f"min(t.first_at) {chosen}"
             case "last_day":
                 return f"max(t.day) {chosen}"
             case _:  # last, ratio
@@ -261,8 +275,8 @@ class _Writer:
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
         for j, (measure, _) in enumerate(fold.measures):
-            absent = measure not in ("count", "users", "days")
-            yield f"f{i}.m{i}_{j}" if absent else f"coalesce(f{i}.m{i}_{j}, 0) AS m{i}_{j}"
+            value = f"coalesce(f{i}.m{i}_{j}, 0)" if measure in COUNTED else f"f{i}.m{i}_{j}"
+            yield f"{self.say.longest_run(value) if measure == 'streak' else value} AS m{i}_{j}"
             if measure in ("last", "ratio"):
                 yield f"f{i}.l{i}_{j}"
         if self.binding.detail:
@@ -301,8 +315,8 @@ class _Writer:
 
     def leaf(self, leaf: Leaf) -> str:
         match leaf:
-            case Measured(measure="ratio"):
-                value, limit = self.ratio(leaf)
+            case Measured(measure=measure) if measure in QUOTIENTS:
+                value, limit = self.quotient(leaf)
                 threshold = self.binder.bind(leaf.threshold, "numeric")
                 return f"({limit} > 0 AND {value} {COMPARISONS[leaf.comparator]} {threshold} * {limit})"
             case Measured():
@@ -311,6 +325,13 @@ class _Writer:
                 return f"{value} {COMPARISONS[leaf.comparator]} {threshold}"
             case Ever(signal):
                 return f"{self.column(signal, 'last_day', None)} IS NOT NULL"
+            case FirstWithin():
+                return f"{self.say.days_between(self.column(leaf.signal, 'first_day', None), 'sign_up')} < {leaf.days}"
+            case Breadth():
+                threshold = self.binder.bind(leaf.threshold, "numeric")
+                return f"{self.seen_of(leaf)} {COMPARISONS[leaf.comparator]} {threshold}"
+            case Steps():
+                return f"{self.steps(leaf)} = {len(leaf.signals)}"
             case SinceLast() | Age():
                 age = self.say.days_between("as_of", self.base(leaf))
                 return f"{age} {COMPARISONS[leaf.comparator]} {leaf.threshold}"
@@ -325,8 +346,23 @@ class _Writer:
             return "sign_up"
         return f"coalesce({self.column(leaf.signal, 'last_day', None)}, sign_up)"
 
-    def ratio(self, leaf: Measured) -> tuple[str, str]:
-        """The value and the limit that it is measured against."""
+    def seen_of(self, leaf: Breadth) -> str:
+        """How many of the signals were seen."""
+        days = (self.column(signal, "last_day", leaf.within) for signal in leaf.signals)
+        return f"({' + '.join(f'CASE WHEN {day} IS NULL THEN 0 ELSE 1 END' for day in days)})"
+
+    def steps(self, leaf: Steps) -> str:
+        """How many of the steps were reached in their order."""
+        firsts = [self.column(signal, "first_at", leaf.within) for signal in leaf.signals]
+        missed = [f"WHEN {firsts[0]} IS NULL THEN 0"]
+        for n in range(1, len(firsts)):
+            missed.append(f"WHEN {firsts[n]} IS NULL OR {firsts[n]} < {firsts[n - 1]} THEN {n}")
+        return f"CASE {' '.join(missed)} ELSE {len(firsts)} END"
+
+    def quotient(self, leaf: Measured) -> tuple[str, str]:
+        """The value and what it is measured against: the limit, or the count of the window before."""
+        if leaf.measure == "trend":
+            return self.column(leaf.signal, "count", leaf.within), self.column(leaf.signal, "before", leaf.within)
         value = self.column(leaf.signal, "ratio", leaf.within)
         limit = self.limits[leaf.signal]
         return value, self.limit(limit, "l" + value[1:]) if limit else "NULL"
@@ -482,14 +518,20 @@ class _Writer:
     def observed(self, part: Leaf | PerUnit) -> str:
         """What was seen: a number, [value, limit], a day to count from, or a trait's value."""
         match part:
-            case Measured(measure="ratio"):
-                return f"ARRAY[{', '.join(self.ratio(part))}]::numeric[]"
+            case Measured(measure=measure) if measure in QUOTIENTS:
+                return self.say.array(self.quotient(part), "numeric")
             case Measured() | PerUnit():
                 return self.column(part.signal, part.measure, part.within)
             case Ever(signal):
                 return self.column(signal, "last_day", None)
             case SinceLast() | Age():
                 return self.base(part)
+            case FirstWithin(signal):
+                return self.say.array((self.column(signal, "first_day", None), "sign_up"), "date")
+            case Breadth():
+                return self.seen_of(part)
+            case Steps():
+                return self.steps(part)
             case Trait(test):
                 return f"tv{self.plan.traits.index(test.key)}"
             case Converted(kinds):
@@ -497,12 +539,11 @@ class _Writer:
 
     def seen(self, part: Leaf | PerUnit) -> tuple[str, str]:
         """First and last day of the signal within the part's window."""
-        if isinstance(part, Age | Trait | Converted):
-            return "NULL", "NULL"
-        i = self.folds[part.signal]
-        within = part.within if isinstance(part, Measured | PerUnit) else None
-        w = self.plan.folds[i].windows.index(within)
-        return f"a{i}_{w}", f"z{i}_{w}"
+        within = part.within if isinstance(part, Measured | PerUnit | Breadth | Steps) else None
+        places = [self.folds[signal] for signal in signals_read(part)]
+        days = [f"{i}_{self.plan.folds[i].windows.index(within)}" for i in places]
+        first, last = (", ".join(side + day for day in days) for side in "az")
+        return (f"LEAST({first})", f"GREATEST({last})") if days else ("NULL", "NULL")
 
 
 def _covers(alias: str, day: str) -> str:

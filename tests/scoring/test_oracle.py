@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from scoring import language
+from scoring.language.parsing import LEAVES
 from tests.scoring import strategies
 from tests.scoring.oracle import Call, Exclusion, History, Judgement, Key, Outcome, World
 
@@ -683,8 +685,7 @@ class TestStrategies:
         expected = {
             *((*rule, met) for rule in [*rules, (language.Disqualify, False)] for met in (True, False)),
             *((language.Measured, measure) for measure in language.MEASURES),
-            *((leaf, None) for leaf in (language.Ever, language.SinceLast, language.Age)),
-            *((leaf, None) for leaf in (language.Trait, language.Converted)),
+            *((leaf, None) for leaf in get_args(language.Leaf) if leaf is not language.Measured),
             *("group", "domain", "user"),
             *("scored", "disqualified", "outside", "excluded"),
             *("hot", "warm", "cool", ""),
@@ -721,8 +722,7 @@ class TestThePage:
             for item in block
             for word in ([] if "id" in item else item)
         }
-        others = {"ever", "since_last", "age", "trait", "outcome", "all", "any", "not"}
-        assert {*language.MEASURES, *others} <= words
+        assert {*LEAVES, "all", "any", "not"} <= words
 
     def test_every_test_is_explained(self):
         assert [test for test in language.TESTS if f"`{test}" not in self.page] == []
