@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from scoring.language import ANY_SIGNAL, QUOTIENTS, Document, Signal
+from scoring.language import ANY_SIGNAL, FULL, QUOTIENTS, Decay, Document, Signal, weight_at, weights
 
 Plain = Mapping[str, Any]
 Reason = tuple[str, str]  # what was done, and over which days: "invited 4 teammates", " in 6 days"
@@ -170,6 +170,8 @@ def blind_spots(ledger: Plain, *, known_from: Mapping[str, date], as_of: date) -
 def _first_asked(condition: Plain, as_of: date) -> date:
     """Return the first day of the condition's window; of what asks for all days, the first of all."""
     within = condition.get("within")
+    if condition["measure"] == "decay":
+        within = weights(Decay(**condition["decay"]))[-1][0]
     if within and condition["measure"] == "trend":
         within *= 2  # with the window before
     return as_of - timedelta(days=within - 1) if within else date.min
@@ -213,7 +215,7 @@ def _room(ledger: Plain, document: Document) -> dict[str, int]:
 
 
 def _reason(line: Plain, as_of: date, signals: Mapping[str, Signal]) -> Reason:
-    deeds = [c for c in _spoken_for(line, as_of) if c["measure"] not in ("trait", "age", "outcome")]
+    deeds = [c for c in _spoken_for(line, as_of) if c["measure"] not in ("trait", "age", "outcome", "decay")]
     if not deeds or line["kind"] == "qualify":
         return _small(line["name"]), _span(deeds[0], as_of) if deeds else ""
     first = deeds[0]
@@ -256,7 +258,7 @@ def _phrase(condition: Plain, deed: tuple[str, str] | None) -> str | None:
         return f"reached {_share_of_limit(condition)}"
     if measure == "trend":
         return _trend(condition, deed)
-    if "signals" in condition:
+    if "signals" in condition or "decay" in condition:
         return None
     if condition["of"] == ANY_SIGNAL:
         return _activity(measure, observed)
@@ -364,6 +366,9 @@ def _observed(condition: Plain, as_of: date) -> str:
     if measure in ("age", "since_last"):
         since = date.fromisoformat(value)
         return f"{_of((as_of - since).days, 'day')}, since {day(since, as_of)}"
+    if measure == "decay":
+        since = date.fromisoformat(value)
+        return f"{_share(_left(condition, as_of))} left, {_of((as_of - since).days, 'day')} since {day(since, as_of)}"
     if measure == "outcome":
         return _on(date.fromisoformat(str(value)[:10]), as_of)
     if measure == "first_within":
@@ -385,29 +390,36 @@ def _asked_plainly(condition: Plain) -> str:
     measure = condition["measure"]
     if "every" in condition:
         each = "each" if condition["every"] == 1 else f"for each {number(condition['every'])}"
-        return f"{each}{_unit(measure)}{_window(condition)}"
+        return f"{each}{_unit(measure)}{_window(condition)}{_fading(condition)}"
     match measure:
+        case "decay":
+            return _fading(condition).removeprefix(", ")
         case "ever" | "outcome":
             return "at least once"
         case "trait":
             return _test(condition)
         case "first_within":
             return f"in the first {_of(condition['days'], 'day')}"
-        case "age" | "since_last":
-            asked = f"{SIGNS[condition['comparator']]} {_of(condition['threshold'], 'day')}"
-            return f"{asked} since {'sign-up' if measure == 'age' else 'last seen'}"
-        case "trend":
-            asked = f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
-            return f"{asked}{_window(condition)}, of the {_of(condition['within'], 'day')} before"
-        case "ratio":
-            return f"{SIGNS[condition['comparator']]} {_share(condition['threshold'])} of the limit{_window(condition)}"
         case "path":
             return f"{' → '.join(_subjects(condition))}{_window(condition)}"
+    return f"{SIGNS[condition['comparator']]} {_threshold(condition)}"
+
+
+def _threshold(condition: Plain) -> str:
+    """Return with how much, and of what, the observation is compared."""
+    threshold, measure, window = condition["threshold"], condition["measure"], _window(condition)
+    match measure:
+        case "age":
+            return f"{_of(threshold, 'day')} since sign-up"
+        case "since_last":
+            return f"{_of(threshold, 'day')} since last seen"
+        case "ratio":
+            return f"{_share(threshold)} of the limit{window}"
+        case "trend":
+            return f"{_share(threshold)}{window}, of the {_of(condition['within'], 'day')} before"
         case "breadth":
-            several = f"{number(condition['threshold'])} of {', '.join(_subjects(condition))}"
-            return f"{SIGNS[condition['comparator']]} {several}{_window(condition)}"
-    amount = _measured(condition["threshold"], condition["of"], measure)
-    return f"{SIGNS[condition['comparator']]} {amount}{_window(condition)}"
+            return f"{number(threshold)} of {', '.join(_subjects(condition))}{window}"
+    return f"{_measured(threshold, condition['of'], measure)}{window}"
 
 
 def _test(condition: Plain) -> str:
@@ -430,6 +442,8 @@ def _missing(condition: Plain, as_of: date) -> str:
         return (
             f"{_share_of_limit(condition)}, asked is {SIGNS[condition['comparator']]} {_share(condition['threshold'])}"
         )
+    if measure == "decay":
+        return f"{_subject(condition)}, once more"
     counts = measure in ("count", "users", "days", "sum") and not condition["negated"]
     if counts and condition.get("comparator", "at_least") == "at_least":
         lacking = condition.get("threshold", condition.get("every")) - (value or 0)
@@ -452,6 +466,20 @@ def _window(condition: Plain) -> str:
     return f" in {_of(condition['within'], 'day')}" if condition.get("within") else ""
 
 
+def _fading(condition: Plain) -> str:
+    """Return ", halved every 14 days"; empty of what does not fade."""
+    if not (decay := condition.get("decay")):
+        return ""
+    span = _of(decay["days"], "day")
+    return f", halved every {span}" if decay["shape"] == "half_life" else f", fading to nothing in {span}"
+
+
+def _left(condition: Plain, as_of: date) -> float:
+    """Return which share of a rule's points is left on the day."""
+    age = (as_of - date.fromisoformat(condition["observed"])).days
+    return weight_at(Decay(**condition["decay"]), age) / FULL
+
+
 def _quantity(condition: Plain) -> str:
     if "signals" in condition:
         steps = " steps" if condition["measure"] == "path" else ""
@@ -462,7 +490,8 @@ def _quantity(condition: Plain) -> str:
     if condition["measure"] == "ratio":
         value, limit = condition["observed"]
         return f"{_percent(condition['observed'])} ({number(value)} of {number(limit)})"
-    return _measured(condition["observed"], condition["of"], condition["measure"])
+    measured = _measured(condition["observed"], condition["of"], condition["measure"])
+    return f"{measured} after fading" if "decay" in condition else measured
 
 
 def _measured(value: Any, of: str, measure: str, more: str = "") -> str:
@@ -498,6 +527,8 @@ def _is_true(condition: Plain, as_of: date) -> bool:
     match measure:
         case "ever" | "outcome":
             return True
+        case "decay":
+            return _left(condition, as_of) > 0
         case "first_within":
             return None not in value and _days_between(value) < condition["days"]
         case "trait":

@@ -14,21 +14,21 @@ from scoring.language import (
     Breadth,
     Condition,
     Converted,
+    Decay,
     Document,
     Ever,
     FirstWithin,
     Leaf,
     Measured,
     Not,
-    PerUnit,
+    Part,
     Points,
     Qualify,
     Rule,
     SinceLast,
     Steps,
     Trait,
-    conditions_of,
-    leaves,
+    parts_of,
 )
 
 Plain = dict[str, Anything]
@@ -46,9 +46,10 @@ class Form:
     ) -> Plain:
         """Return {"lines": […], "usage": hundredths, "fit": hundredths}.
 
-        `met` and `raw` are by rule; `observed` is by part (see `parts`), `seen` the first and last ISO day of each. A
-        line of a rule has rule, name, kind, group, score, met, raw (points before clipping), points (counted) and
-        conditions; a line of kind `floor` gives back what would take a group below zero. Points are hundredths.
+        `met` and `raw` are by rule; `observed` is by part (see language.parts_of), `seen` the first and last ISO day
+        of each. A line of a rule has rule, name, kind, group, score, met, raw (points before clipping), points
+        (counted) and conditions; a line of kind `floor` gives back what would take a group below zero. Points are
+        hundredths.
         """
         counted = _clipped(self.document, raw)
         lines = []
@@ -68,15 +69,9 @@ class Form:
 
 def form(document: Document) -> Form:
     """Return the document's ledger with everything in it that is the same for all accounts."""
-    place = {part: k for k, part in enumerate(parts(document))}
+    place = {part: k for k, part in enumerate(parts_of(document))}
     scores = {group.name: group.score for group in document.groups}
     return Form(document, tuple((_line(rule, scores), tuple(_conditions(rule, place))) for rule in document.rules))
-
-
-def parts(document: Document) -> list[Leaf | PerUnit]:
-    """Return what is observed of an account, in the order in which the compiled query answers."""
-    distinct = dict.fromkeys(leaf for condition in conditions_of(document) for leaf in leaves(condition))
-    return [*distinct, *(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)]
 
 
 def _clipped(document: Document, raw: Sequence[int]) -> list[int]:
@@ -124,14 +119,22 @@ def _line(rule: Rule, scores: dict[str, Anything]) -> Plain:
     return line
 
 
-def _conditions(rule: Rule, place: dict[Leaf | PerUnit, int]) -> Iterator[tuple[int, Plain]]:
+def _conditions(rule: Rule, place: dict[Part, int]) -> Iterator[tuple[int, Plain]]:
     """Yield what is tested for a rule: the place of its part, and what is always the same of it."""
     if isinstance(rule, Points) and rule.per is not None:
         per = rule.per
         fixed = {"within": per.within, "every": float(per.every), "negated": False}
-        yield place[per], {"measure": per.measure, "of": per.signal, **fixed}
+        faded = {"decay": _decay(per.decay)} if per.decay else {}
+        yield place[per], {"measure": per.measure, "of": per.signal, **fixed, **faded}
     for negated, leaf in _signed(rule.when, False) if rule.when else ():
         yield place[leaf], {**_condition(leaf), "negated": negated}
+    if isinstance(rule, Points) and rule.decay is not None:
+        fading = {"measure": "decay", "of": rule.decay.signal, "decay": _decay(rule.decay), "negated": False}
+        yield place[rule.decay], fading
+
+
+def _decay(decay: Decay) -> Plain:
+    return {"shape": decay.shape, "days": decay.days}
 
 
 def _signed(condition: Condition, negated: bool) -> Iterator[tuple[bool, Leaf]]:

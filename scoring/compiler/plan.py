@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from scoring.language import (
     ANY_SIGNAL,
     Breadth,
     Converted,
+    Decay,
     Disqualify,
     Document,
     Ever,
@@ -14,6 +16,7 @@ from scoring.language import (
     Leaf,
     Limit,
     Measured,
+    Part,
     PerUnit,
     Points,
     Qualify,
@@ -27,18 +30,26 @@ from scoring.language import (
 )
 
 
+class Reading(NamedTuple):
+    """What is read of a signal: a measure over a window, of which each event may count less with its age."""
+
+    measure: str
+    within: int | None
+    decay: Decay | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Fold:
     """One signal as the document reads it: these measures over these windows, in one pass over its tiles."""
 
     name: str
     signal: Signal
-    measures: tuple[tuple[str, int | None], ...]  # (measure, window), each once, sorted
+    measures: tuple[Reading, ...]  # each once, sorted
 
     @property
     def windows(self) -> tuple[int | None, ...]:
         """The distinct windows, all of history last; the one before a window ends with one twice as long."""
-        found = {window * 2 if window and measure == "before" else window for measure, window in self.measures}
+        found = {window * 2 if window and measure == "before" else window for measure, window, _ in self.measures}
         return tuple(sorted(found, key=lambda w: (w is None, w or 0)))
 
 
@@ -75,52 +86,56 @@ def for_users(document: Document) -> Document:
 
 
 def _is_personal(rule: Points) -> bool:
-    measured: list[Leaf | PerUnit] = [*leaves(rule.when), *([rule.per] if rule.per else [])]
+    measured: list[Part] = [*leaves(rule.when), *([rule.per] if rule.per else [])]
     personal = (Measured, PerUnit, Breadth, Steps)
     return all(isinstance(part, personal) and getattr(part, "measure", None) != "users" for part in measured)
 
 
-def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, str, int | None]]:
-    """Yield (signal, measure, window) of everything that is read from tiles."""
-    yield ANY_SIGNAL, "first_day", None  # sign-up
+def _measured(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, Reading]]:
+    """Yield (signal, reading) of everything that is read from tiles."""
+    yield ANY_SIGNAL, Reading("first_day", None)  # sign-up
     if document.sign_up.signal:
-        yield document.sign_up.signal, "first_day", None
+        yield document.sign_up.signal, Reading("first_day", None)
     if document.goal.signal:
-        yield document.goal.signal, "first_day", None
+        yield document.goal.signal, Reading("first_day", None)
     for leaf in found:
         yield from _read(leaf)
     for rule in document.rules:
         if isinstance(rule, Points) and rule.per is not None:
-            yield rule.per.signal, rule.per.measure, rule.per.within
+            yield rule.per.signal, Reading(rule.per.measure, rule.per.within, rule.per.decay)
+        if isinstance(rule, Points) and rule.decay is not None:
+            yield rule.decay.signal or "", Reading("last_day", None)
 
 
-def _read(leaf: Leaf) -> Iterator[tuple[str, str, int | None]]:
-    """Yield (signal, measure, window) of what one leaf reads from tiles."""
+def _read(leaf: Leaf) -> Iterator[tuple[str, Reading]]:
+    """Yield (signal, reading) of what one leaf reads from tiles."""
     match leaf:
         case Measured(measure="trend"):
-            yield leaf.signal, "count", leaf.within
-            yield leaf.signal, "before", leaf.within
+            yield leaf.signal, Reading("count", leaf.within)
+            yield leaf.signal, Reading("before", leaf.within)
         case Measured():
-            yield leaf.signal, leaf.measure, leaf.within
+            yield leaf.signal, Reading(leaf.measure, leaf.within)
         case SinceLast() | Ever():
-            yield leaf.signal, "last_day", None
+            yield leaf.signal, Reading("last_day", None)
         case FirstWithin():
-            yield leaf.signal, "first_day", None
+            yield leaf.signal, Reading("first_day", None)
         case Breadth():
-            yield from ((signal, "last_day", leaf.within) for signal in leaf.signals)
+            yield from ((signal, Reading("last_day", leaf.within)) for signal in leaf.signals)
         case Steps():
-            yield from ((signal, "first_at", leaf.within) for signal in leaf.signals)
+            yield from ((signal, Reading("first_at", leaf.within)) for signal in leaf.signals)
 
 
 def _folds(document: Document, found: tuple[Leaf, ...]) -> tuple[Fold, ...]:
     signals = signals_of(document)
-    needs: dict[str, set[tuple[str, int | None]]] = {}
-    for name, measure, window in _measured(document, found):
-        needs.setdefault(name, set()).add((measure, window))
-    return tuple(
-        Fold(name, signals[name], tuple(sorted(needs[name], key=lambda m: (m[0], m[1] or 0, m[1] is None))))
-        for name in sorted(needs)
-    )
+    needs: dict[str, set[Reading]] = {}
+    for name, reading in _measured(document, found):
+        needs.setdefault(name, set()).add(reading)
+    return tuple(Fold(name, signals[name], tuple(sorted(needs[name], key=_in_order))) for name in sorted(needs))
+
+
+def _in_order(reading: Reading) -> tuple[str, int, bool, str, int]:
+    measure, within, decay = reading
+    return measure, within or 0, within is None, decay.shape if decay else "", decay.days if decay else 0
 
 
 def _limit_traits(limit: Limit | None) -> Iterator[str]:

@@ -8,13 +8,15 @@ Two bindings share all of it: a relation of (account, day) pairs, and one consta
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import pairwise
 
 from scoring.compiler.dialects import POSTGRES, Dialect
 from scoring.compiler.filters import COMPARISONS, passes
-from scoring.compiler.plan import Fold, Plan, verdicts
+from scoring.compiler.plan import Fold, Plan, Reading, verdicts
 from scoring.compiler.query import Binder, Query
 from scoring.language import (
     ANY_SIGNAL,
+    FULL,
     QUOTIENTS,
     Age,
     All,
@@ -22,6 +24,7 @@ from scoring.language import (
     Breadth,
     Condition,
     Converted,
+    Decay,
     Disqualify,
     Ever,
     FirstWithin,
@@ -29,14 +32,18 @@ from scoring.language import (
     Limit,
     Measured,
     Not,
+    Part,
     PerUnit,
     Points,
     Qualify,
     SinceLast,
     Steps,
     Trait,
+    faded,
+    parts_of,
     signals_of,
     signals_read,
+    weights,
 )
 
 COUNTED = ("count", "before", "users", "days", "streak")  # of no events they are 0
@@ -87,7 +94,6 @@ class _Writer:
     def __post_init__(self) -> None:
         self.binder = Binder(dialect=self.say)
         document = self.plan.document
-        self.pers = tuple(rule.per for rule in document.rules if isinstance(rule, Points) and rule.per)
         self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
         self.folds = {fold.name: i for i, fold in enumerate(self.plan.folds)}
         self.leaf_number = {leaf: i for i, leaf in enumerate(self.plan.leaves)}
@@ -158,13 +164,13 @@ class _Writer:
         """One pass over a signal's tiles: a column for each measure and window."""
         i = self.folds[fold.name]
         columns = [self.grouping("t", self.binding.keys)]
-        for j, (measure, within) in enumerate(fold.measures):
-            columns.append(f"{self.measure(measure, within)} AS m{i}_{j}")
-            if measure in ("last", "ratio"):
-                columns.append(f"{self.newest('t.limit_last', self.window(within))} AS l{i}_{j}")
+        for j, reading in enumerate(fold.measures):
+            columns.append(f"{self.measure(reading)} AS m{i}_{j}")
+            if reading.measure in ("last", "ratio"):
+                columns.append(f"{self.newest('t.limit_last', self.window(reading.within))} AS l{i}_{j}")
         if self.binding.detail:
             columns += self.evidence(i, fold)
-        users = any(measure == "users" for measure, _ in fold.measures)
+        users = any(reading.measure == "users" for reading in fold.measures)
         tiles, of_signal = self.say.tiles(self.binder.bind(self.signal_ids[fold.name], "bigint"))
         rows = self.rows(tiles, "t")
         if users:
@@ -178,12 +184,13 @@ class _Writer:
     def window_before(self, within: int) -> str:
         return f"t.day > {self.day} - {2 * within} AND t.day <= {self.day} - {within}"
 
-    def measure(self, measure: str, within: int | None) -> str:
+    def measure(self, reading: Reading) -> str:
+        measure, within, decay = reading
         window = self.window_before(within) if within and measure == "before" else self.window(within)
         chosen = f"FILTER (WHERE {window})"
         match measure:
             case "count" | "before":
-                return f"coalesce(sum(t.count) {chosen}, 0)"
+                return f"coalesce(sum(t.count{self.weighed(decay)}) {chosen}, 0)"
             case "users":
                 return f"count(DISTINCT t.user_id) FILTER (WHERE {window} AND u.known)"
             case "days":
@@ -191,7 +198,7 @@ class _Writer:
             case "streak":  # a mask of the days; no day outside the window may be shifted
                 return f"bit_or(CASE WHEN {window} THEN {self.say.bit(self.say.days_between(self.day, 't.day'))} END)"
             case "sum" | "max":
-                return f"{measure}(t.value_{measure}) {chosen}"
+                return f"{measure}(t.value_{measure}{self.weighed(decay)}) {chosen}"
             case "first_day":
                 return f"min(t.day) {chosen}"
             case "first_at":
@@ -200,6 +207,25 @@ class _Writer:
                 return f"max(t.day) {chosen}"
             case _:  # last, ratio
                 return self.newest("t.value_last", window)
+
+    def weighed(self, decay: Decay | None) -> str:
+        """Times what the age of the tile leaves of it."""
+        if decay is None:
+            return ""
+        left = {age: f"{weight / FULL:.3f}" for age, weight in weights(decay)}
+        return f" * {self.by_age(self.say.days_between(self.day, 't.day'), left)}"
+
+    def by_age(self, age: str, steps: Mapping[int, str]) -> str:
+        """The step that an age has reached, of those that begin at these ages; the first begins at 0."""
+        starts = list(steps)
+        cases = [f"WHEN {age} < {end} THEN {steps[start]}" for start, end in pairwise(starts)]
+        return f"CASE {' '.join(cases)} ELSE {steps[starts[-1]]} END"
+
+    def next_step(self, day: str, since: str, decay: Decay) -> str:
+        """The next day on which less is left of what was last seen on a day; null if nothing is."""
+        ages = [age for age, _ in weights(decay)]
+        later = {age: f"{since} + {after}" for age, after in pairwise(ages)}
+        return self.by_age(self.say.days_between(day, since), later | {ages[-1]: "NULL"})
 
     def newest(self, column: str, window: str) -> str:
         """The column of the tile whose last value is the newest within the window."""
@@ -216,6 +242,9 @@ class _Writer:
             yield f"max(t.day) FILTER (WHERE {window}) AS z{i}_{w}"
             if within is not None:
                 changes.append(f"min(t.day) FILTER (WHERE {window}) + {within}")
+        for within, decay in {(r.within, r.decay): None for r in fold.measures if r.decay}:
+            step = self.next_step(self.day, "t.day", decay)
+            changes.append(f"min({step}) FILTER (WHERE {self.window(within)})")
         yield f"LEAST({', '.join(changes)}) AS n{i}"
 
     def trait(self, i: int, key: str) -> str:
@@ -274,7 +303,7 @@ class _Writer:
         return f"(SELECT {', '.join(columns)} FROM pairs p{joins}{self.say.fence}) AS s"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
-        for j, (measure, _) in enumerate(fold.measures):
+        for j, (measure, _, _) in enumerate(fold.measures):
             value = f"coalesce(f{i}.m{i}_{j}, 0)" if measure in COUNTED else f"f{i}.m{i}_{j}"
             yield f"{self.say.longest_run(value) if measure == 'streak' else value} AS m{i}_{j}"
             if measure in ("last", "ratio"):
@@ -300,10 +329,10 @@ class _Writer:
             days.append(self.column(signal, "first_day", None, "f"))
         return f"LEAST({', '.join(days)})"
 
-    def column(self, signal: str, measure: str, within: int | None, table: str = "") -> str:
+    def column(self, signal: str, measure: str, within: int | None, table: str = "", decay: Decay | None = None) -> str:
         """The name of a measure's column."""
         i = self.folds[signal]
-        j = self.plan.folds[i].measures.index((measure, within))
+        j = self.plan.folds[i].measures.index(Reading(measure, within, decay))
         return f"{table}{i}.m{i}_{j}" if table else f"m{i}_{j}"
 
     # -- what is concluded ----------------------------------------------------------------------------
@@ -340,10 +369,12 @@ class _Writer:
             case Converted(kinds):
                 return f"o{self.plan.outcomes.index(kinds)} IS NOT NULL"
 
-    def base(self, leaf: SinceLast | Age) -> str:
+    def base(self, leaf: SinceLast | Age | Decay) -> str:
         """The day from which a number of days is counted."""
         if isinstance(leaf, Age):
             return "sign_up"
+        if isinstance(leaf, Decay):
+            return self.column(leaf.signal or "", "last_day", None)
         return f"coalesce({self.column(leaf.signal, 'last_day', None)}, sign_up)"
 
     def seen_of(self, leaf: Breadth) -> str:
@@ -399,21 +430,30 @@ class _Writer:
             condition = self.condition(rule.when)
             if isinstance(rule, Points) and rule.per:
                 condition += f" AND {self.units(rule.per)} >= 1"
+            if isinstance(rule, Points) and rule.decay:
+                condition += f" AND {self.left(rule, rule.decay)} <> 0"
             columns.append(f"coalesce({condition}, false) AS r{i}")
         return ", ".join(columns)
 
     def units(self, per: PerUnit) -> str:
         """Full units of a measure."""
-        value = self.column(per.signal, per.measure, per.within)
+        value = self.column(per.signal, per.measure, per.within, decay=per.decay)
         return self.say.units(value, self.binder.bind(per.every, "numeric"))
 
     def raw(self, i: int, rule: Points) -> str:
         """The rule's points before clipping, in hundredths."""
+        if rule.decay:
+            return f"CASE WHEN r{i} THEN {self.left(rule, rule.decay)}::bigint ELSE 0 END"
         if rule.per is None:
             return f"CASE WHEN r{i} THEN {rule.points}::bigint ELSE 0 END"
         sign = "" if rule.points > 0 else "-"
         points = f"{sign}LEAST({self.units(rule.per)} * {abs(rule.points)}, {rule.per.most})::bigint"
         return f"CASE WHEN r{i} THEN {points} ELSE 0 END"
+
+    def left(self, rule: Points, decay: Decay) -> str:
+        """What of the rule's points the days since the signal's last event have left."""
+        steps = {age: str(faded(rule.points, weight)) for age, weight in weights(decay)}
+        return f"({self.by_age(self.say.days_between('as_of', self.base(decay)), steps)})"
 
     def summed(self) -> str:
         """The fourth layer: points of each rule."""
@@ -500,8 +540,9 @@ class _Writer:
     # -- what a ledger shows, and when silence changes it ---------------------------------------------
 
     def detail(self) -> list[str]:
-        flips = [flip for leaf in self.plan.leaves if isinstance(leaf, SinceLast | Age) for flip in self.flips(leaf)]
-        parts: list[Leaf | PerUnit] = [*self.plan.leaves, *self.pers]
+        parts = parts_of(self.plan.document)
+        flips = [flip for part in parts if isinstance(part, SinceLast | Age) for flip in self.flips(part)]
+        flips += [self.next_step("as_of", self.base(part), part) for part in parts if isinstance(part, Decay)]
         observed = ", ".join(f"to_jsonb({self.observed(part)})" for part in parts)
         seen = ", ".join(day for part in parts for day in self.seen(part))
         return [
@@ -515,16 +556,17 @@ class _Writer:
         for days in (leaf.threshold, leaf.threshold + 1):
             yield f"CASE WHEN {self.base(leaf)} + {days} > as_of THEN {self.base(leaf)} + {days} END"
 
-    def observed(self, part: Leaf | PerUnit) -> str:
+    def observed(self, part: Part) -> str:
         """What was seen: a number, [value, limit], a day to count from, or a trait's value."""
         match part:
             case Measured(measure=measure) if measure in QUOTIENTS:
                 return self.say.array(self.quotient(part), "numeric")
             case Measured() | PerUnit():
-                return self.column(part.signal, part.measure, part.within)
+                decay = part.decay if isinstance(part, PerUnit) else None
+                return self.column(part.signal, part.measure, part.within, decay=decay)
             case Ever(signal):
                 return self.column(signal, "last_day", None)
-            case SinceLast() | Age():
+            case SinceLast() | Age() | Decay():
                 return self.base(part)
             case FirstWithin(signal):
                 return self.say.array((self.column(signal, "first_day", None), "sign_up"), "date")
@@ -537,7 +579,7 @@ class _Writer:
             case Converted(kinds):
                 return f"o{self.plan.outcomes.index(kinds)}"
 
-    def seen(self, part: Leaf | PerUnit) -> tuple[str, str]:
+    def seen(self, part: Part) -> tuple[str, str]:
         """First and last day of the signal within the part's window."""
         within = part.within if isinstance(part, Measured | PerUnit | Breadth | Steps) else None
         places = [self.folds[signal] for signal in signals_read(part)]

@@ -20,6 +20,7 @@ from scoring.language.document import (
     Comparator,
     Condition,
     Converted,
+    Decay,
     Disqualify,
     Document,
     Ever,
@@ -33,6 +34,7 @@ from scoring.language.document import (
     Measure,
     Measured,
     Not,
+    Part,
     PerUnit,
     Points,
     Qualify,
@@ -47,18 +49,22 @@ from scoring.language.document import (
     Trait,
     conditions_of,
     leaves,
+    parts_of,
     signals_of,
     signals_read,
 )
 from scoring.language.dumping import digest, dump, dump_signal, signal_digest, to_yaml
 from scoring.language.parsing import Fault, Invalid, load, load_signal, parse, parse_cases
 from scoring.language.schema import json_schema
+from scoring.language.fading import FULL, faded, weight_at, weights
+from scoring.language.parsing import Fault, Invalid, load, load_signal, parse
 
 __all__ = [
     "ANY_EVENT",
     "ANY_SIGNAL",
     "CALLS_THAT_ARE_NOT_USE",
     "COMPARATORS",
+    "FULL",
     "LONGEST_STREAK",
     "MEASURES",
     "SOMEBODY",
@@ -73,6 +79,7 @@ __all__ = [
     "Condition",
     "Converted",
     "Deed",
+    "Decay",
     "Disqualify",
     "Document",
     "Ever",
@@ -89,6 +96,7 @@ __all__ = [
     "Measure",
     "Measured",
     "Not",
+    "Part",
     "PerUnit",
     "Points",
     "Qualify",
@@ -106,13 +114,17 @@ __all__ = [
     "dump",
     "dump_signal",
     "json_schema",
+    "faded",
     "leaves",
     "load",
     "load_signal",
     "parse",
     "parse_cases",
+    "parts_of",
     "signal_digest",
     "signals_of",
     "signals_read",
     "to_yaml",
+    "weight_at",
+    "weights",
 ]

@@ -177,6 +177,15 @@ Condition = Leaf | All | Any | Not
 
 
 @dataclass(frozen=True, slots=True)
+class Decay:
+    """How points fade with age: half as much after so many days, and so on; or evenly, to nothing after so many."""
+
+    shape: Literal["half_life", "linear"]
+    days: int
+    signal: str | None = None  # the age is that of its last event; None with `per`, where each event has its own
+
+
+@dataclass(frozen=True, slots=True)
 class PerUnit:
     """Points for each full `every` of a measure, up to `most` hundredths (in absolute value)."""
 
@@ -185,6 +194,7 @@ class PerUnit:
     within: int | None
     every: Decimal
     most: int
+    decay: Decay | None = None  # of count and sum only: each event counts with the weight of its age
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +207,7 @@ class Points:
     points: int  # hundredths; negative takes them off; never 0
     when: Condition | None = None  # None only with `per`
     per: PerUnit | None = None
+    decay: Decay | None = None  # never with `per`, which has its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +230,7 @@ class Qualify:
 
 
 Rule = Points | Disqualify | Qualify
+Part = Leaf | PerUnit | Decay  # what is observed of an account, and shown in its ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,15 +309,26 @@ def leaves(condition: Condition | None) -> Iterator[Leaf]:
             yield leaf
 
 
-def signals_read(part: "Leaf | PerUnit") -> tuple[str, ...]:
+def signals_read(part: Part) -> tuple[str, ...]:
     """Return the names of the signals that the part reads; sign-up's own are not among them."""
     match part:
         case Measured() | Ever() | FirstWithin() | SinceLast() | PerUnit():
             return (part.signal,)
         case Breadth() | Steps():
             return part.signals
+        case Decay(signal=str(signal)):
+            return (signal,)
         case _:
             return ()
+
+
+def parts_of(document: "Document") -> list[Part]:
+    """Return what is observed of an account, each once: leaves in the order of the text, units, then decays."""
+    points = [rule for rule in document.rules if isinstance(rule, Points)]
+    found: list[Part] = [leaf for condition in conditions_of(document) for leaf in leaves(condition)]
+    found += [rule.per for rule in points if rule.per]
+    found += [rule.decay for rule in points if rule.decay]
+    return list(dict.fromkeys(found))
 
 
 def conditions_of(document: Document) -> Iterator[Condition]:

@@ -13,6 +13,7 @@ from scoring.language.document import (
     Breadth,
     Condition,
     Converted,
+    Decay,
     Disqualify,
     Document,
     Ever,
@@ -190,6 +191,10 @@ def _per(per: PerUnit) -> Plain:
     return {per.measure: per.signal, **_window(per.within), "every": _number(per.every)}
 
 
+def _decay(decay: Decay) -> Plain:
+    return {decay.shape: decay.days} | ({"of": decay.signal} if decay.signal else {})
+
+
 def _rule(rule: Rule) -> Plain:
     plain: Plain = {"id": rule.id, "name": rule.name}
     match rule:
@@ -197,6 +202,8 @@ def _rule(rule: Rule) -> Plain:
             plain |= {"group": rule.group, "points": _points(rule.points)}
             if rule.per is not None:
                 plain |= {"per": _per(rule.per), "max": _points(rule.per.most)}
+            if decay := rule.decay or (rule.per and rule.per.decay):
+                plain["decay"] = _decay(decay)
         case Disqualify():
             plain["disqualify"] = True
         case Qualify():

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal, TypeVar, cast
 
@@ -23,6 +24,7 @@ from scoring.language.document import (
     Comparator,
     Condition,
     Converted,
+    Decay,
     Disqualify,
     Document,
     Ever,
@@ -48,6 +50,7 @@ from scoring.language.document import (
     Tier,
     Trait,
     leaves,
+    signals_read,
 )
 from scoring.language.reading import Fault, Invalid, Path, Text, dotted, read
 
@@ -58,6 +61,7 @@ MOST_NESTING = 8
 MOST_LISTED = 50  # signals in one condition
 MOST_POINTS = Decimal(1_000_000)
 NUMBER_TESTS = {"at_least", "at_most", "more_than", "less_than"}
+FADE = ("count", "sum")
 NEED_A_VALUE = {"sum", "max", "last", "ratio"}
 LEAVES = (*MEASURES, "ever", "first_within", "since_last", "breadth", "path", "age", "trait", "outcome")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -552,7 +556,7 @@ class _Parser:
         return list(found.values())
 
     def rule(self, value: object, path: Path) -> Rule | None:
-        known = ("id", "name", "group", "points", "per", "max", "when", "disqualify", "qualify")
+        known = ("id", "name", "group", "points", "per", "max", "decay", "when", "disqualify", "qualify")
         fields = self.mapping(value, path, known, ("id",))
         if fields is None:
             return None
@@ -572,7 +576,7 @@ class _Parser:
 
     def verdict(self, fields: Mapping, path: Path, id: str, name: str, when: Condition | None) -> Rule | None:
         """A rule that disqualifies or qualifies."""
-        for key in ("group", "per", "max"):
+        for key in ("group", "per", "max", "decay"):
             if key in fields:
                 self.fault((*path, key), "belongs to a rule that gives points")
         if "when" not in fields:
@@ -600,7 +604,36 @@ class _Parser:
             self.fault(path, "`per` and `max` go together: the most points that the units can give")
             return None
         per = self.per(fields, path) if "per" in fields else None
-        return None if points is None or group is None else Points(id, name, group, points, when, per)
+        decay = None
+        if "decay" in fields:
+            read = {signal for leaf in leaves(when) for signal in signals_read(leaf)}
+            decay = self.decay(fields["decay"], (*path, "decay"), read, by_event="per" in fields)
+        if per and decay and per.measure not in FADE:
+            self.fault((*path, "decay"), f"fades only what adds up: {' and '.join(FADE)}, not {per.measure}")
+        if points is None or group is None:
+            return None
+        if per:
+            return Points(id, name, group, points, when, replace(per, decay=decay))
+        return Points(id, name, group, points, when, decay=decay)
+
+    def decay(self, value: object, path: Path, read: set[str], *, by_event: bool) -> Decay | None:
+        """How points fade; `read` are the signals of the rule's condition."""
+        fields = self.mapping(value, path, ("half_life", "linear", "of"))
+        shapes = [shape for shape in ("half_life", "linear") if fields and shape in fields]
+        if fields is None or len(shapes) != 1:
+            self.fault(path, "needs exactly one of: half_life, linear")
+            return None
+        days = self.number_of_days(fields[shapes[0]], (*path, shapes[0]))
+        signal = None
+        if by_event and "of" in fields:
+            self.fault((*path, "of"), "is not needed beside `per`: each event fades by its own age")
+        elif "of" in fields:
+            signal = self.signal_name(fields["of"], (*path, "of"))
+        elif not by_event and len(read) == 1:
+            signal = next(iter(read))
+        elif not by_event:
+            self.fault(path, "needs `of`: the signal from whose last event on the points fade")
+        return None if days is None else Decay(cast(Literal["half_life", "linear"], shapes[0]), days, signal)
 
     def per(self, fields: Mapping, path: Path) -> PerUnit | None:
         most = self.points(fields["max"], (*path, "max"), Decimal("0.01"))

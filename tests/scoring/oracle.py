@@ -343,6 +343,20 @@ class Sight:
             return None
         return {"sum": sum(values, Fraction(0)), "max": max(values), "last": values[-1]}[measure]
 
+    def weight_of_last(self, decay: language.Decay) -> int:
+        """Return how many thousandths are left since the last event; without one, none."""
+        events = self.events(decay.signal or "")
+        return weight(decay, (self.as_of - events[-1].day).days) if events else 0
+
+    def faded(self, measure: str, signal: str, within: int | None, decay: language.Decay) -> Fraction | None:
+        """Return count or sum with each event weighed by its age; None if it is absent."""
+        weighed = [
+            Fraction(weight(decay, (self.as_of - event.day).days), 1000) * value
+            for event in self.events(signal, within)
+            if (value := Fraction(1) if measure == "count" else self.value(signal, event)) is not None
+        ]
+        return sum(weighed, Fraction(0)) if weighed or measure == "count" else None
+
     def value(self, signal: str, event: Call) -> Fraction | None:
         """Return the number that the event carries for the signal."""
         key = self.signals[signal].value
@@ -432,6 +446,14 @@ class Sight:
         return min(days, default=None)
 
 
+def weight(decay: language.Decay, age: int) -> int:
+    """Return how many thousandths are left at that age in days."""
+    if decay.shape == "linear":
+        return max(0, 1000 - 100 * (10 * age // decay.days))
+    quarters = 4 * age // decay.days
+    return round(1000 / 2 ** (quarters / 4)) if quarters < 16 else 0
+
+
 def longest_run(days: set[date]) -> int:
     """Return how many of the days follow each other at most."""
 
@@ -508,6 +530,9 @@ def _verdict(rule: language.Rule, sight: Sight) -> Verdict:
     met = rule.when is None or sight.holds(rule.when)
     if not isinstance(rule, language.Points):
         return Verdict(met, 0)
+    if rule.decay is not None:
+        left = int(Fraction(rule.points * sight.weight_of_last(rule.decay), 1000)) if met else 0
+        return Verdict(left != 0, left)
     if rule.per is None:
         return Verdict(met, rule.points if met else 0)
     units = _units(rule.per, sight) if met else 0
@@ -516,7 +541,10 @@ def _verdict(rule: language.Rule, sight: Sight) -> Verdict:
 
 
 def _units(per: language.PerUnit, sight: Sight) -> int:
-    observed = sight.measure(per.measure, per.signal, per.within)
+    if per.decay is not None:
+        observed = sight.faded(per.measure, per.signal, per.within, per.decay)
+    else:
+        observed = sight.measure(per.measure, per.signal, per.within)
     return 0 if observed is None or observed < 0 else observed // Fraction(per.every)
 
 

@@ -178,21 +178,33 @@ GROUP_NAMES = st.sampled_from(["activity", "habit", "company"])
 TIER_NAMES = ("hot", "warm", "cool")
 
 
+def decays(signals: st.SearchStrategy[str | None]) -> st.SearchStrategy[language.Decay | None]:
+    """Mostly none; spans that are shorter and longer than their steps."""
+    shapes = st.sampled_from(["half_life", "linear"])
+    return rarely(st.builds(language.Decay, shapes, st.sampled_from([7, 30, 1, 3, 14]), signals))
+
+
 def _per_unit(
-    measures: list[str], signals: st.SearchStrategy[str], windows: st.SearchStrategy[int | None] = WINDOWS
+    measures: list[str],
+    signals: st.SearchStrategy[str],
+    windows: st.SearchStrategy[int | None] = WINDOWS,
+    decay: st.SearchStrategy[language.Decay | None] = st.none(),  # noqa: B008 (a strategy never changes)
 ) -> st.SearchStrategy[language.PerUnit]:
-    return st.builds(language.PerUnit, st.sampled_from(measures), signals, windows, decimals("1 2 0.3 5"), HUNDREDTHS)
+    every = decimals("1 2 0.3 5")
+    return st.builds(language.PerUnit, st.sampled_from(measures), signals, windows, every, HUNDREDTHS, decay)
 
 
 PER_UNITS = st.one_of(
-    _per_unit(["count", "users", "days"], PLAIN_SIGNALS),
+    _per_unit(["count"], PLAIN_SIGNALS, decay=decays(st.none())),
+    _per_unit(["sum"], VALUED_SIGNALS, decay=decays(st.none())),
+    _per_unit(["users", "days"], PLAIN_SIGNALS),
     _per_unit(["streak"], PLAIN_SIGNALS, STREAK_WINDOWS),
-    _per_unit(["sum", "max", "last"], VALUED_SIGNALS),
+    _per_unit(["max", "last"], VALUED_SIGNALS),
 )
 POINTS = st.sampled_from([1000, 2000, 500, 125, 1, 3000, -1000, -125])
 RULE = {"id": st.just("rule"), "name": st.just("Rule")}  # both are set once the rules are in a row
 POINTS_RULES = st.one_of(
-    st.builds(language.Points, **RULE, group=GROUP_NAMES, points=POINTS, when=CONDITIONS),
+    st.builds(language.Points, **RULE, group=GROUP_NAMES, points=POINTS, when=CONDITIONS, decay=decays(PLAIN_SIGNALS)),
     st.builds(
         language.Points,
         **RULE,

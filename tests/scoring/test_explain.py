@@ -117,6 +117,20 @@ class TestWhyNow:
         activated = line("Activation", condition("path", "invited, saved", 2, threshold=2, **both))
         assert why(activated) == "Activation (2 of 2 steps in 3 days)"
 
+    def test_what_fades_is_not_counted_as_a_deed(self) -> None:
+        decay = {"decay": {"shape": "linear", "days": 10}}
+        seen = line("Fresh files", condition("count", "uploaded_file", 3.5, every=1.0, last="2026-11-21", **decay))
+        assert why(seen) == "Fresh files (3.5 after fading)"
+        words = explain.line_words(seen, as_of=TODAY)
+        assert words.observed == "3.5 after fading, last yesterday"
+        assert words.threshold == "each in 14 days, fading to nothing in 10 days"
+
+    def test_tells_what_is_left_of_faded_points(self) -> None:
+        fading = condition("decay", "asked", "2026-11-08", decay={"shape": "half_life", "days": 14}, within=None)
+        words = explain.line_words(line("Asked", condition("ever", "asked", "2026-11-08"), fading), as_of=TODAY)
+        assert words.observed.endswith("50 % left, 14 days since 8 Nov")
+        assert words.threshold.endswith("halved every 14 days")
+
     def test_a_page_is_viewed(self) -> None:
         seen = line("Prices", condition("count", "pricing", 3))
         assert why(seen, signals={"pricing": language.Signal(("$page",))}) == "Viewed pricing 3 times"

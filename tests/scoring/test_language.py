@@ -1,7 +1,7 @@
 """The rule language: what is written reads back the same, what is wrong is told with path and line."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -141,6 +141,36 @@ class TestWindows:
         assert language.digest(said) == language.digest(unsaid)
 
 
+class TestDecay:
+    @pytest.mark.parametrize("days", [1, 2, 3, 5, 7, 30, 3650])
+    @pytest.mark.parametrize("shape", ["half_life", "linear"])
+    def test_weights_begin_in_full_and_fall_to_nothing(self, shape: Literal["half_life", "linear"], days: int) -> None:
+        steps = language.weights(language.Decay(shape, days))
+        ages, left = zip(*steps, strict=True)
+        assert (ages[0], left[0], left[-1]) == (0, language.FULL, 0)
+        assert list(ages) == sorted(set(ages))
+        assert list(left) == sorted(set(left), reverse=True)
+        assert ages[-1] == (4 * days if shape == "half_life" else days)
+
+    def test_a_half_life_halves(self) -> None:
+        decay = language.Decay("half_life", 14)
+        assert [language.weight_at(decay, age) for age in (0, 14, 28, 42, 55, 56)] == [1000, 500, 250, 125, 74, 0]
+
+    def test_a_fraction_of_a_hundredth_is_cut_off_on_either_side_of_zero(self) -> None:
+        assert [language.faded(points, 841) for points in (1001, -1001, 1, -1)] == [841, -841, 0, 0]
+
+    def test_the_signal_may_be_left_out_where_there_is_only_one(self) -> None:
+        text = changed("points: 40, ", "points: 40, decay: {linear: 9}, ")
+        said = text.replace("linear: 9", "linear: 9, of: invited")
+        assert language.digest(language.parse(text)) == language.digest(language.parse(said))
+
+    def test_beside_units_it_needs_what_adds_up_and_no_signal(self) -> None:
+        per = "per: {users: invited}, max: 9, decay: {linear: 9}, when: {count: invited,"
+        assert faults(changed("when: {count: invited,", per)) == [("rules[0].decay", 10)]
+        per = per.replace("users", "count").replace("linear: 9", "linear: 9, of: invited")
+        assert faults(changed("when: {count: invited,", per)) == [("rules[0].decay.of", 10)]
+
+
 class TestFaults:
     def test_all_are_told_at_once_in_order_of_the_text(self) -> None:
         text = (
@@ -170,6 +200,10 @@ class TestFaults:
             ("count: invited, within: 14d", "breadth: invited, within: 14d", "rules[0].when.breadth", 10),
             ("count: invited, within: 14d, at_least: 2", "path: [invited]", "rules[0].when.path", 10),
             ("count: invited, within: 14d, at_least: 2", "path: [any, invited, any]", "rules[0].when.path", 10),
+            ("points: 40, ", "points: 40, decay: {half_life: 0}, ", "rules[0].decay.half_life", 10),
+            ("points: 40, ", "points: 40, decay: {}, ", "rules[0].decay", 10),
+            ("points: 12.5", "points: 12.5\n    decay: {linear: 9, of: storag}", "rules[1].decay.of", 14),
+            ("qualify: hot", "qualify: hot, decay: {linear: 9}", "rules[2].decay", 18),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

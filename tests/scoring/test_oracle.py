@@ -494,6 +494,49 @@ def invited(count: int) -> list[Call]:
     return [event("invited", 3, message_id=f"i{i}") for i in range(count)]
 
 
+class TestDecay:
+    @pytest.mark.parametrize(
+        ("decay", "days_ago", "raw"),
+        [
+            ("half_life: 8", 0, 1001),
+            ("half_life: 8", 1, 1001),
+            ("half_life: 8", 2, 841),
+            ("half_life: 8", 8, 500),
+            ("half_life: 8", 31, 74),
+            ("half_life: 8", 32, 0),
+            ("linear: 30", 2, 1001),
+            ("linear: 30", 3, 900),
+            ("linear: 30", 29, 100),
+            ("linear: 30", 30, 0),
+            ("linear: 1", 0, 1001),
+            ("linear: 1", 1, 0),
+        ],
+    )
+    def test_points_fade_in_steps_from_the_last_event_on(self, decay, days_ago, raw):
+        rules = self.RULES.format(f"when: {{ever: invited}}, decay: {{{decay}}}")
+        verdict = judge(event("invited", 40), event("invited", days_ago), rules=rules).rules["it"]
+        assert (verdict.met, verdict.raw) == (raw > 0, raw)
+
+    RULES = "rules: [{{id: it, group: activity, points: 10.01, {}}}]\ntiers: [{{name: hot, enter: {{}}}}]"
+
+    def test_of_names_what_they_fade_with(self):
+        rules = self.RULES.format("when: {trait: plan, exists: false}, decay: {linear: 10, of: invited}")
+        assert judge(event("invited", 5), rules=rules).rules["it"].raw == 500
+        assert not judge(event("saved", 5), rules=rules).rules["it"].met
+
+    @pytest.mark.parametrize(("days_ago", "raw"), [((0, 0), 2002), ((0, 5), 1001), ((5, 5), 1001), ((5,), 0), ((), 0)])
+    def test_per_unit_each_event_fades_by_itself(self, days_ago, raw):
+        calls = [event("invited", ago, message_id=f"m{i}") for i, ago in enumerate(days_ago)]
+        rules = self.RULES.format("per: {count: invited}, max: 50, decay: {linear: 10}")
+        assert judge(event("saved"), *calls, rules=rules).rules["it"].raw == raw
+
+    def test_a_sum_fades_with_its_values(self):
+        calls = [event("saved", ago, properties={"used_mb": 4}) for ago in (0, 5, 9, 10)]
+        rules = self.RULES.format("per: {sum: saved, every: 6.4}, max: 50, decay: {linear: 10}")
+        assert judge(*calls, rules=rules).rules["it"].raw == 1001
+        assert judge(*calls, rules=rules.replace("6.4", "6.401")).rules["it"].raw == 0
+
+
 class TestTier:
     @pytest.mark.parametrize(
         ("count", "tier", "held"),
