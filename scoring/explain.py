@@ -138,11 +138,15 @@ def line_words(line: Plain, *, as_of: date) -> LineWords:
 
 def ways_up(ledger: Plain, *, document: Document, as_of: date) -> list[Way]:
     """Return the rules that would add points if they were met, the nearest first, each with what is missing."""
-    room = _room(ledger, document)
+    room, places = _room(ledger, document), {rule.id: i for i, rule in enumerate(document.rules)}
+    paying = _paying(ledger, document)
     unmet = [line for line in ledger["lines"] if line["kind"] == "points" and not line["met"] and line["worth"] > 0]
     ways = []
     for line in unmet:
         worth = min(line["worth"], room.get(line["group"], line["worth"]))
+        if (pays := paying.get(line["group"])) is not None:
+            # It would count instead of the rule that counts now, if it stands before it.
+            worth = worth - pays["points"] if places[line["rule"]] < places[pays["rule"]] else 0
         lacking = [c for c in line["conditions"] if not _holds(c, as_of)]
         # What is known of a company does not change by use of the product; what is not known may be found out.
         fixed = any(c["measure"] in ("trait", "age") and c["observed"] is not None for c in lacking)
@@ -208,7 +212,16 @@ def _room(ledger: Plain, document: Document) -> dict[str, int]:
     for line in ledger["lines"]:
         if line["kind"] == "points" and line["points"] > 0:
             gained[line["group"]] = gained.get(line["group"], 0) + line["points"]
-    return {g.name: g.cap - gained.get(g.name, 0) for g in document.groups if g.cap is not None}
+    of_one = {g.name for g in document.groups if g.first_match}
+    caps = {g.name: g.cap for g in document.groups if g.cap is not None}
+    return {name: cap - (0 if name in of_one else gained.get(name, 0)) for name, cap in caps.items()}
+
+
+def _paying(ledger: Plain, document: Document) -> dict[str, Plain]:
+    """Return by group the line that counts where only the first match does; groups without a met rule are left out."""
+    of_one = {group.name for group in document.groups if group.first_match}
+    met = [line for line in ledger["lines"] if line["kind"] == "points" and line["met"] and line["group"] in of_one]
+    return {line["group"]: line for line in reversed(met)}
 
 
 # ---- one rule in words

@@ -48,10 +48,11 @@ class Form:
 
         `met` and `raw` are by rule; `observed` is by part (see language.parts_of), `seen` the first and last ISO day
         of each. A line of a rule has rule, name, kind, group, score, met, raw (points before clipping), points
-        (counted) and conditions; a line of kind `floor` gives back what would take a group below zero. Points are
-        hundredths.
+        (counted) and conditions, and behind: the name of the rule that counts instead, where only the first does. A
+        line of kind `floor` gives back what would take a group below zero. Points are hundredths.
         """
-        counted = _clipped(self.document, raw)
+        beaten = _beaten(self.document, met)
+        counted = _clipped(self.document, [0 if i in beaten else points for i, points in enumerate(raw)])
         lines = []
         for i, (line, conditions) in enumerate(self.blanks):
             filled = [
@@ -59,6 +60,8 @@ class Form:
                 for k, blank in conditions
             ]
             lines.append({**line, "met": met[i], "raw": raw[i], "points": counted[i], "conditions": filled})
+            if i in beaten:
+                lines[-1]["behind"] = beaten[i]
         lines += _floors(self.document, counted)
         return {
             "lines": lines,
@@ -72,6 +75,19 @@ def form(document: Document) -> Form:
     place = {part: k for k, part in enumerate(parts_of(document))}
     scores = {group.name: group.score for group in document.groups}
     return Form(document, tuple((_line(rule, scores), tuple(_conditions(rule, place))) for rule in document.rules))
+
+
+def _beaten(document: Document, met: Sequence[bool]) -> dict[int, str]:
+    """Return the met rules that count nothing because the first match of their group does, each with its name."""
+    first: dict[str, str] = {}
+    of_one = {group.name for group in document.groups if group.first_match}
+    beaten = {}
+    for i, rule in enumerate(document.rules):
+        if met[i] and isinstance(rule, Points) and rule.group in of_one:
+            if rule.group in first:
+                beaten[i] = first[rule.group]
+            first.setdefault(rule.group, rule.name)
+    return beaten
 
 
 def _clipped(document: Document, raw: Sequence[int]) -> list[int]:

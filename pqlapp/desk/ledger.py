@@ -20,6 +20,7 @@ class Line:
     worth: int
     clipped: int  # what the cap of the group took; 0: nothing
     group: str
+    behind: str  # the rule that counts instead, where only the first of the group does; empty: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +75,6 @@ def _line(line: Mapping[str, Any], as_of: date) -> Line:
         points=line["points"],
         worth=line.get("worth", 0),
         clipped=line["raw"] - line["points"],
+        behind=line.get("behind", ""),
         group=line["group"] or "",
     )

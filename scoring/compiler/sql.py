@@ -469,6 +469,9 @@ class _Writer:
             members = [(i, r) for i, r in enumerate(rules) if isinstance(r, Points) and r.group == group.name]
             gained = " + ".join(["0", *(f"q{i}" for i, rule in members if rule.points > 0)])
             lost = " + ".join(["0", *(f"q{i}" for i, rule in members if rule.points < 0)])
+            if group.first_match:
+                counted = " ".join(f"WHEN r{i} THEN q{i}" for i, _ in members)
+                gained, lost = f"CASE {counted} ELSE 0 END" if members else "0", "0"
             clipped = gained if group.cap is None else f"LEAST({group.cap}, {gained})"
             if group.score == score:
                 totals.append(f"GREATEST(0, {clipped} + ({lost}))")

@@ -240,6 +240,7 @@ class Group:
     name: str
     score: Literal["usage", "fit"]
     cap: int | None  # hundredths
+    first_match: bool = False  # only the first rule that is met counts, in the order of the text
 
 
 @dataclass(frozen=True, slots=True)

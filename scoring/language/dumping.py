@@ -214,7 +214,8 @@ def _rule(rule: Rule) -> Plain:
 
 
 def _group(group: Group) -> Plain:
-    return {"score": group.score} | ({} if group.cap is None else {"cap": _points(group.cap)})
+    plain: Plain = {"score": group.score} | ({} if group.cap is None else {"cap": _points(group.cap)})
+    return plain | ({"first_match": True} if group.first_match else {})
 
 
 def _line(line: Line) -> Plain:

@@ -208,6 +208,11 @@ class _Parser:
         self.fault(path, f"must be points with at most two decimals from {least} to {MOST_POINTS}")
         return None
 
+    def truth(self, value: object, path: Path) -> bool:
+        if not isinstance(value, bool):
+            self.fault(path, f"must be true or false, not {_shown(value)}")
+        return value is True
+
     def one_of(self, value: object, path: Path, what: str, known: Collection[str]) -> str | None:
         if isinstance(value, str) and value in known:
             return value
@@ -538,12 +543,13 @@ class _Parser:
         return {name: self.group(name, plain, ("groups", name)) for name, plain in fields.items()}
 
     def group(self, name: str, value: object, path: Path) -> Group | None:
-        fields = self.mapping(value, path, ("score", "cap"), ("score",))
+        fields = self.mapping(value, path, ("score", "cap", "first_match"), ("score",))
         if self.slug(name, path) is None or fields is None:
             return None
         score = self.one_of(fields["score"], (*path, "score"), "score", ("usage", "fit"))
         cap = self.points(fields["cap"], (*path, "cap"), Decimal(0)) if "cap" in fields else None
-        return Group(name, cast(Literal["usage", "fit"], score), cap) if score else None
+        first_match = self.truth(fields.get("first_match", False), (*path, "first_match"))
+        return Group(name, cast(Literal["usage", "fit"], score), cap, first_match) if score else None
 
     def rules(self, value: object) -> list[Rule]:
         found: dict[str, Rule] = {}
@@ -670,10 +676,7 @@ class _Parser:
             return None
         name = self.slug(fields["name"], (*path, "name"))
         self.tier_names.add(str(fields["name"]))
-        pql = fields.get("pql", False)
-        if not isinstance(pql, bool):
-            self.fault((*path, "pql"), f"must be true or false, not {_shown(pql)}")
-            return None
+        pql = self.truth(fields.get("pql", False), (*path, "pql"))
         enter = self.line(fields["enter"], (*path, "enter"))
         hold = self.line(fields["hold"], (*path, "hold")) if "hold" in fields else enter
         if enter is None or hold is None or name is None:

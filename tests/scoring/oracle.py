@@ -548,8 +548,11 @@ def _units(per: language.PerUnit, sight: Sight) -> int:
     return 0 if observed is None or observed < 0 else observed // Fraction(per.every)
 
 
-def _total(group: language.Group, given: Sequence[int]) -> int:
+def _total(group: language.Group, verdicts: Sequence[Verdict]) -> int:
     """Return the group's points: positives clipped at the cap, then negatives, never below 0."""
+    if group.first_match:
+        verdicts = [verdict for verdict in verdicts if verdict.met][:1]
+    given = [verdict.raw for verdict in verdicts]
     total = 0
     for points in given:
         if points > 0:
@@ -560,7 +563,7 @@ def _total(group: language.Group, given: Sequence[int]) -> int:
 def _score(document: language.Document, verdicts: dict[str, Verdict], score: str) -> int:
     rules = [rule for rule in document.rules if isinstance(rule, language.Points)]
     return sum(
-        _total(group, [verdicts[rule.id].raw for rule in rules if rule.group == group.name])
+        _total(group, [verdicts[rule.id] for rule in rules if rule.group == group.name])
         for group in document.groups
         if group.score == score
     )

@@ -244,8 +244,8 @@ def documents(draw: st.DrawFn) -> language.Document:
         signals=tuple((name, draw(signal)) for name, signal in SIGNALS.items()),
         groups=(
             language.Group("activity", "usage", draw(caps)),
-            language.Group("company", "fit", draw(caps)),
-            language.Group("habit", "usage", draw(caps)),
+            language.Group("company", "fit", draw(caps), draw(st.booleans())),
+            language.Group("habit", "usage", draw(caps), draw(st.booleans())),
         ),
         rules=tuple(rules),
         tiers=tuple(draw(tiers(name)) for name in TIER_NAMES),

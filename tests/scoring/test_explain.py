@@ -249,6 +249,20 @@ class TestWaysUp:
     def test_a_full_group_has_no_way_up(self) -> None:
         assert ways(INVITES, INVITES | {"points": 500}, unmet("Near", condition("count", "any", 2, threshold=3))) == []
 
+    def test_where_the_first_match_counts_only_a_rule_before_it_is_a_way_up(self) -> None:
+        text = language.to_yaml(DOCUMENT).replace("cap: 25", "first_match: true")
+        rules = [
+            f"- {{id: {id}, group: activity, points: 1, when: {{count: any, at_least: 1}}}}"
+            for id in ("before", "now", "after")
+        ]
+        document = language.parse(
+            text[: text.index("rules:")] + "\n".join(["rules:", *rules, text[text.index("tiers:") :]])
+        )
+        asked = condition("count", "any", 2, threshold=3)
+        lines = unmet("before", asked), line("now", points=400), unmet("after", asked)
+        found = explain.ways_up(ledger(*lines), document=document, as_of=TODAY)
+        assert [(way.name, way.worth) for way in found] == [("before", 600)]
+
     def test_a_known_trait_is_no_way_up_and_an_unknown_one_is(self) -> None:
         known = condition("trait", "employees", 12, comparator="at_least", threshold=[50])
         unknown = known | {"observed": None}

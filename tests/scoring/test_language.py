@@ -204,6 +204,7 @@ class TestFaults:
             ("points: 40, ", "points: 40, decay: {}, ", "rules[0].decay", 10),
             ("points: 12.5", "points: 12.5\n    decay: {linear: 9, of: storag}", "rules[1].decay.of", 14),
             ("qualify: hot", "qualify: hot, decay: {linear: 9}", "rules[2].decay", 18),
+            ("cap: 60", "cap: 60, first_match: 1", "groups.team.first_match", 8),
             ("within: 7, ", "", "rules[2].when", 18),  # a hand-raiser would qualify for ever
         ],
     )

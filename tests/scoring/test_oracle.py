@@ -439,6 +439,19 @@ class TestPoints:
     def test_are_clipped_at_the_cap_before_the_negatives_come_off(self):
         assert scored(30, -10, 40, cap=", cap: 50").usage == 4000
 
+    @pytest.mark.parametrize(("first", "second", "fit"), [(30, 40, 30), (-10, 40, 0), (80, 40, 50)])
+    def test_of_a_first_match_group_only_the_first_met_rule_counts(self, first, second, fit):
+        rules = f"""
+rules:
+  - {{id: not, group: company, points: 99, when: {{ever: upgraded}}}}
+  - {{id: one, group: company, points: {first}, when: {{ever: any}}}}
+  - {{id: two, group: company, points: {second}, when: {{ever: any}}}}
+tiers: [{{name: hot, enter: {{usage: 10}}}}]
+"""
+        frame = FRAME.replace("company: {score: fit}", "company: {score: fit, cap: 50, first_match: true}")
+        judged = World(History((event("invited"),))).judge(language.parse(frame + rules), TODAY, ACME)
+        assert (judged.fit, judged.rules["two"].met, judged.rules["two"].raw) == (fit * 100, True, second * 100)
+
     def test_never_fall_below_zero(self):
         assert scored(5, -30).usage == 0
 
