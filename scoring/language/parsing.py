@@ -639,7 +639,7 @@ class _Parser:
             signal = next(iter(read))
         elif not by_event:
             self.fault(path, "needs `of`: the signal from whose last event on the points fade")
-        return None if days is None else Decay(cast(Literal["half_life", "linear"], shapes[0]), days, signal)
+        return None if days is None else Decay(shapes[0], days, signal)
 
     def per(self, fields: Mapping, path: Path) -> PerUnit | None:
         most = self.points(fields["max"], (*path, "max"), Decimal("0.01"))

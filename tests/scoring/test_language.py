@@ -165,10 +165,10 @@ class TestDecay:
         assert language.digest(language.parse(text)) == language.digest(language.parse(said))
 
     def test_beside_units_it_needs_what_adds_up_and_no_signal(self) -> None:
-        per = "per: {users: invited}, max: 9, decay: {linear: 9}, when: {count: invited,"
-        assert faults(changed("when: {count: invited,", per)) == [("rules[0].decay", 10)]
+        per = "per: {users: invited}, max: 9, decay: {linear: 9}, when: {count: invited, within: 14d"
+        assert faults(changed("when: {count: invited, within: 14d", per)) == [("rules[0].decay", 10)]
         per = per.replace("users", "count").replace("linear: 9", "linear: 9, of: invited")
-        assert faults(changed("when: {count: invited,", per)) == [("rules[0].decay.of", 10)]
+        assert faults(changed("when: {count: invited, within: 14d", per)) == [("rules[0].decay.of", 10)]
 
 
 class TestFaults:

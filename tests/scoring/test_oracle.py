@@ -718,7 +718,7 @@ class TestStrategies:
 
     @settings(
         deadline=None,
-        max_examples=150,
+        max_examples=250,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
@@ -734,12 +734,15 @@ class TestStrategies:
             for rule in document.rules:
                 per = getattr(rule, "per", None) is not None
                 self.seen.add((type(rule), per, judgement.rules[rule.id].met))
+                if getattr(rule, "decay", None) or (per and rule.per.decay):
+                    self.seen.add(("fading", per, judgement.rules[rule.id].met))
 
     def test_reach_every_leaf_rule_status_and_tier(self):
         self._look()
         rules = [(language.Points, True), (language.Points, False), (language.Qualify, False)]
         expected = {
             *((*rule, met) for rule in [*rules, (language.Disqualify, False)] for met in (True, False)),
+            *(("fading", per, met) for per in (True, False) for met in (True, False)),
             *((language.Measured, measure) for measure in language.MEASURES),
             *((leaf, None) for leaf in get_args(language.Leaf) if leaf is not language.Measured),
             *("group", "domain", "user"),
