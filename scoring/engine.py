@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from scoring import models
 from scoring.compiler import sql
-from scoring.compiler.plan import Plan, for_users, plan
+from scoring.compiler.plan import Plan, for_users, plan, plan_together
 from scoring.compiler.query import Query
 from scoring.language import Document, signal_digest, signals_of
 from scoring.ledger import Form, Plain, form
@@ -99,6 +99,30 @@ def judge(
     if accounts is not None:
         params["accounts"] = list(accounts)
     return list(_judge(document, binding, params, signal_ids))
+
+
+def judge_together(
+    documents: Sequence[Document],
+    *,
+    as_of: date,
+    accounts: Sequence[int] | None = None,
+    signal_ids: Sequence[Mapping[str, int]] | None = None,
+) -> list[list[Judgement]]:
+    """Return the judgements by each of the documents, as `judge` does. Raises SignalsMissing.
+
+    One statement does it, which reads what they share once.
+    """
+    stored = signal_ids or [stored_signals(document) for document in documents]
+    if len(documents) == 1:
+        return [judge(documents[0], as_of=as_of, accounts=accounts, signal_ids=stored[0])]
+    binding = sql.Binding(constant=True, all_accounts=accounts is None)
+    params: dict[str, object] = {"as_of": as_of} | ({} if accounts is None else {"accounts": list(accounts)})
+    query = _query_together(tuple(documents), binding, tuple(tuple(sorted(ids.items())) for ids in stored))
+    readers = [_Reader(document, detail=True) for document in documents]
+    judged: list[list[Judgement]] = [[] for _ in documents]
+    for row in _run(query, params):
+        judged[row["which"]].append(readers[row["which"]].read(row))
+    return judged
 
 
 def judge_pairs(document: Document, *, pairs: Sequence[tuple[int, date]], detail: bool = True) -> list[Judgement]:
@@ -212,12 +236,21 @@ def _judge(
     params: Mapping[str, object],
     signal_ids: Mapping[str, int] | None,
 ) -> Iterator[Judgement]:
-    names = [tier.name for tier in document.tiers]
-    pql = {tier.name for tier in document.tiers if tier.pql}
-    blank = _form(document) if binding.detail else None
-    for row in _rows(document, binding, params, signal_ids):
-        tier = "" if row["tier"] is None else names[row["tier"]]
-        yield Judgement(
+    reader = _Reader(document, detail=binding.detail)
+    return map(reader.read, _rows(document, binding, params, signal_ids))
+
+
+class _Reader:
+    """Makes judgements of the rows that a document's statement answers with."""
+
+    def __init__(self, document: Document, *, detail: bool) -> None:
+        self.names = [tier.name for tier in document.tiers]
+        self.pql = {tier.name for tier in document.tiers if tier.pql}
+        self.blank = _form(document) if detail else None
+
+    def read(self, row: Mapping[str, Any]) -> Judgement:
+        tier = "" if row["tier"] is None else self.names[row["tier"]]
+        return Judgement(
             account_id=row["account_id"],
             as_of=row["as_of"],
             usage=row["usage"],
@@ -225,8 +258,8 @@ def _judge(
             status=models.Status(row["status"]),
             why=row["why"],
             tier=tier,
-            is_pql=tier in pql,
-            held=tuple(names[i] for i in row["held"]),
+            is_pql=tier in self.pql,
+            held=tuple(self.names[i] for i in row["held"]),
             met=tuple(row["met"]),
             raw=tuple(row["raw"]),
             goal_on=row["goal_on"],
@@ -234,16 +267,18 @@ def _judge(
             recheck_on=row.get("recheck_on"),
             observed=row.get("observed", ""),
             seen=tuple(row.get("seen", ())),
-            form=blank,
+            form=self.blank,
         )
 
 
 def _rows(
     document: Document, binding: sql.Binding, params: Mapping[str, object], signal_ids: Mapping[str, int] | None
 ) -> Iterable[dict[str, Any]]:
-    plan = _plan(document)
     ids = signal_ids or stored_signals(document)
-    query = _query(plan, binding, tuple(sorted(ids.items())))
+    return _run(_query(_plan(document), binding, tuple(sorted(ids.items()))), params)
+
+
+def _run(query: Query, params: Mapping[str, object]) -> Iterable[dict[str, Any]]:
     accounts = params.get("accounts")
     with cursor() as c:
         c.row_factory = dict_row
@@ -275,4 +310,19 @@ def _plan(document: Document) -> Plan:
 
 @lru_cache(maxsize=256)
 def _query(plan: Plan, binding: sql.Binding, signal_ids: tuple[tuple[str, int], ...]) -> Query:
-    return sql.compile(plan, binding, dict(signal_ids))
+    return sql.compile(plan, binding, _by_fold([plan], [dict(signal_ids)]))
+
+
+@lru_cache(maxsize=64)
+def _query_together(
+    documents: tuple[Document, ...], binding: sql.Binding, signal_ids: tuple[tuple[tuple[str, int], ...], ...]
+) -> Query:
+    plans = plan_together(documents)
+    return sql.compile_together(plans, binding, _by_fold(plans, list(map(dict, signal_ids))))
+
+
+def _by_fold(plans: Sequence[Plan], signal_ids: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Return the stored id of each fold's signal by the fold's name, which may be another in each document."""
+    folds = plans[0].folds
+    both = zip(plans, signal_ids, strict=True)
+    return {folds[place].name: ids[name] for plan, ids in both for name, place in plan.places}

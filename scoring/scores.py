@@ -101,9 +101,11 @@ def _judge_and_write(
     *, accounts: Sequence[int], causes: Mapping[int, frozenset[str]], as_of: date, at: datetime
 ) -> Rescored:
     total = Rescored(accounts=len(accounts))
-    for live in _hold_live_versions():
-        document = _document(live.version)
-        judged = engine.judge(document, as_of=as_of, accounts=accounts, signal_ids=_signal_ids(live.version))
+    lives = _hold_live_versions()
+    documents = [_document(live.version) for live in lives]
+    signal_ids = [_signal_ids(live.version) for live in lives]
+    together = engine.judge_together(documents, as_of=as_of, accounts=accounts, signal_ids=signal_ids) if lives else []
+    for live, document, judged in zip(lives, documents, together, strict=True):
         batch = _Batch(live=live, rules=[rule.id for rule in document.rules], causes=causes, at=at)
         before = _prior(live.rule_set, accounts)
         for judgement in judged:

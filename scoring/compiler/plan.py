@@ -1,6 +1,6 @@
 """What a document needs to know of an account, each thing once: the first stage of the compiler."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ class Plan:
     """A document with everything that it reads laid out: signals, traits, kinds of outcome, and leaves."""
 
     document: Document
+    places: tuple[tuple[str, int], ...]  # of each signal that is read, by its name, the place of its fold
     folds: tuple[Fold, ...]
     traits: tuple[str, ...]
     outcomes: tuple[tuple[str, ...], ...]
@@ -66,13 +67,19 @@ class Plan:
 
 def plan(document: Document) -> Plan:
     """Return the plan of a document; the same plan serves one account, all of them, and history."""
-    found = dict.fromkeys(leaf for condition in conditions_of(document) for leaf in leaves(condition))
-    return Plan(
-        document=document,
-        folds=_folds(document, tuple(found)),
-        traits=tuple(sorted(set(_traits(document, tuple(found))))),
-        outcomes=tuple(sorted(set(_outcomes(document, tuple(found))))),
-        leaves=tuple(found),
+    return plan_together((document,))[0]
+
+
+def plan_together(documents: Sequence[Document]) -> tuple[Plan, ...]:
+    """Return the plans of the documents, which share what they read: a signal of several is folded once for all."""
+    found = [tuple(dict.fromkeys(leaf for c in conditions_of(d) for leaf in leaves(c))) for d in documents]
+    both = list(zip(documents, found, strict=True))
+    folds, places = _folds([(document, dict(_grouped(document, of))) for document, of in both])
+    traits = tuple(sorted({trait for document, of in both for trait in _traits(document, of)}))
+    outcomes = tuple(sorted({kinds for document, of in both for kinds in _outcomes(document, of)}))
+    return tuple(
+        Plan(document, tuple(sorted(named.items())), folds, traits, outcomes, of)
+        for (document, of), named in zip(both, places, strict=True)
     )
 
 
@@ -125,12 +132,29 @@ def _read(leaf: Leaf) -> Iterator[tuple[str, Reading]]:
             yield from ((signal, Reading("first_at", leaf.within)) for signal in leaf.signals)
 
 
-def _folds(document: Document, found: tuple[Leaf, ...]) -> tuple[Fold, ...]:
-    signals = signals_of(document)
+def _grouped(document: Document, found: tuple[Leaf, ...]) -> Iterator[tuple[str, set[Reading]]]:
+    """Yield each signal that is read, by its name in order, with everything that is read of it."""
     needs: dict[str, set[Reading]] = {}
     for name, reading in _measured(document, found):
         needs.setdefault(name, set()).add(reading)
-    return tuple(Fold(name, signals[name], tuple(sorted(needs[name], key=_in_order))) for name in sorted(needs))
+    yield from sorted(needs.items())
+
+
+def _folds(
+    needs: Sequence[tuple[Document, dict[str, set[Reading]]]],
+) -> tuple[tuple[Fold, ...], list[dict[str, int]]]:
+    """Return a fold for each signal by content, and for each document where its signals are, by their names."""
+    readings: dict[Signal, set[Reading]] = {}
+    names: dict[Signal, str] = {}
+    for document, needed in needs:
+        signals = signals_of(document)
+        for name, read in needed.items():
+            readings.setdefault(signals[name], set()).update(read)
+            # A name that stands for something else in a document before gets a number.
+            names.setdefault(signals[name], name if name not in names.values() else f"{name}#{len(names)}")
+    folds = tuple(Fold(names[one], one, tuple(sorted(read, key=_in_order))) for one, read in readings.items())
+    place = {signal: i for i, signal in enumerate(readings)}
+    return folds, [{name: place[signals_of(document)[name]] for name in needed} for document, needed in needs]
 
 
 def _in_order(reading: Reading) -> tuple[str, int, bool, str, int]:

@@ -5,8 +5,8 @@ and outcomes; the conditions `tested` on it; the rules `met`; the groups `summed
 Two bindings share all of it: a relation of (account, day) pairs, and one constant day, which PostgreSQL plans better.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 
@@ -78,7 +78,30 @@ def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect
     null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on, sign_up; and with
     `detail` recheck_on, observed (JSON list by leaf, then by `per`), seen (text[]: first and last ISO day of each).
     """
-    return _Writer(plan, binding, signal_ids, dialect).query()
+    writer = _Writer(plan, binding, signal_ids, dialect, Binder(dialect=dialect))
+    sources = ", ".join(writer.sources())
+    layers = writer.layers(writer.read(writer.own()))
+    return writer.binder.query(f"WITH {sources} SELECT {writer.verdict()} FROM {layers}")
+
+
+def compile_together(
+    plans: Sequence[Plan], binding: Binding, signal_ids: Mapping[str, int], dialect: Dialect = POSTGRES
+) -> Query:
+    """Return one statement that judges by several plans of `plan_together`, so that what they share is read once.
+
+    A row has besides those of `compile` which: the index of the plan.
+    """
+    binder = Binder(dialect=dialect)
+    writers = [_Writer(plan, binding, signal_ids, dialect, binder) for plan in plans]
+    reader = writers[0]
+    own = [f"{column}_{d}" for d, writer in enumerate(writers) for column in writer.own()]
+    ctes = [*reader.sources(), f"read AS MATERIALIZED (SELECT * FROM {reader.read(own)})"]
+    judged = []
+    for d, writer in enumerate(writers):
+        named = ", ".join(f"{column}_{d} AS {column}" for column in writer.own_names)
+        layers = writer.layers(f"(SELECT s.*, {named} FROM read AS s) AS s")
+        judged.append(f"SELECT {d} AS which, {writer.verdict()} FROM {layers}")
+    return binder.query(f"WITH {', '.join(ctes)} {' UNION ALL '.join(judged)}")
 
 
 @dataclass
@@ -89,26 +112,24 @@ class _Writer:
     binding: Binding
     signal_ids: Mapping[str, int]
     say: Dialect
-    binder: Binder = field(init=False)
+    binder: Binder
 
     def __post_init__(self) -> None:
-        self.binder = Binder(dialect=self.say)
         document = self.plan.document
         self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
-        self.folds = {fold.name: i for i, fold in enumerate(self.plan.folds)}
+        self.folds = dict(self.plan.places)
         self.leaf_number = {leaf: i for i, leaf in enumerate(self.plan.leaves)}
 
-    def query(self) -> Query:
-        """Put the layers on each other."""
+    def sources(self) -> list[str]:
+        """The common table expressions of everything that is read."""
         ctes = [self.pairs(), *self.say.shared, *map(self.fold, self.plan.folds)]
         ctes += [self.trait(i, key) for i, key in enumerate(self.plan.traits)]
-        ctes += [self.outcomes(), self.exclusions()] + ([self.traits_ahead()] if self.binding.detail else [])
-        layers = [self.read(), self.tested(), self.met(), self.summed(), self.scored()]
-        source = reduce(
-            lambda below, layer: f"(SELECT {layer} FROM {below}{self.say.fence}) AS s", layers[1:], layers[0]
-        )
-        sql = f"WITH {', '.join(ctes)} SELECT {self.verdict()} FROM {source}"
-        return Query(sql, self.binder.params)
+        return [*ctes, self.outcomes(), self.exclusions(), *([self.traits_ahead()] if self.binding.detail else [])]
+
+    def layers(self, read: str) -> str:
+        """Put the layers on each other, the lowest on what was read."""
+        layers = [self.tested(), self.met(), self.summed(), self.scored()]
+        return reduce(lambda below, layer: f"(SELECT {layer} FROM {below}{self.say.fence}) AS s", layers, read)
 
     # -- subjects -------------------------------------------------------------------------------------
 
@@ -162,7 +183,7 @@ class _Writer:
 
     def fold(self, fold: Fold) -> str:
         """One pass over a signal's tiles: a column for each measure and window."""
-        i = self.folds[fold.name]
+        i = self.plan.folds.index(fold)
         columns = [self.grouping("t", self.binding.keys)]
         for j, reading in enumerate(fold.measures):
             columns.append(f"{self.measure(reading)} AS m{i}_{j}")
@@ -284,8 +305,8 @@ class _Writer:
             f" AND {_covers('x', self.day)} GROUP BY {keys})"
         )
 
-    def read(self) -> str:
-        """The first layer: every column that was read, side by side."""
+    def read(self, own: Iterable[str]) -> str:
+        """The first layer: every column that was read, side by side, and what a document makes of it for itself."""
         columns = [f"p.{key}" for key in self.binding.keys] + ["p.as_of", "exclusions.why AS excluded_why"]
         joins = ""
         for i, fold in enumerate(self.plan.folds):
@@ -295,22 +316,32 @@ class _Writer:
             columns += [f"t{i}.value AS tv{i}", f"t{i}.number AS tn{i}"]
             joins += self.joined(f"t{i}", ["account_id"])
         columns += [f"outcomes.o{k}" for k in range(len(self.plan.outcomes))]
-        columns.append(f"{self.sign_up()} AS sign_up")
+        columns += own
         joins += self.joined("outcomes", ["account_id"]) + self.joined("exclusions", ["account_id"])
         if self.binding.detail:
             joins += self.joined("traits_ahead", ["account_id"])
-            columns.append(f"{self.read_ahead()} AS ahead")
         return f"(SELECT {', '.join(columns)} FROM pairs p{joins}{self.say.fence}) AS s"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
         for j, (measure, _, _) in enumerate(fold.measures):
-            value = f"coalesce(f{i}.m{i}_{j}, 0)" if measure in COUNTED else f"f{i}.m{i}_{j}"
-            yield f"{self.say.longest_run(value) if measure == 'streak' else value} AS m{i}_{j}"
+            counted = f"coalesce(f{i}.m{i}_{j}, 0)"
+            if measure == "streak":
+                counted = self.say.longest_run(counted)
+            yield f"{counted} AS m{i}_{j}" if measure in COUNTED else f"f{i}.m{i}_{j}"
             if measure in ("last", "ratio"):
                 yield f"f{i}.l{i}_{j}"
         if self.binding.detail:
             for w in range(len(fold.windows)):
                 yield f"f{i}.a{i}_{w}, f{i}.z{i}_{w}"
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        return ("sign_up", "ahead") if self.binding.detail else ("sign_up",)
+
+    def own(self) -> list[str]:
+        """What each document has of its own beside what is read for all."""
+        values = (self.sign_up, self.read_ahead) if self.binding.detail else (self.sign_up,)
+        return [f"{value()} AS {name}" for value, name in zip(values, self.own_names, strict=True)]
 
     def read_ahead(self) -> str:
         """The first day on which something known now enters or leaves what is read."""
@@ -318,7 +349,7 @@ class _Writer:
         exclusions = (
             "(SELECT min(d) FROM scoring_exclusion x, unnest(ARRAY[x.starts_on, x.ends_on]) AS d WHERE d > p.as_of)"
         )
-        days = [f"f{i}.n{i}" for i in range(len(self.plan.folds))]
+        days = [f"f{i}.n{i}" for i in sorted(set(self.folds.values()))]
         days += ["outcomes.n", "traits_ahead.n", f"CASE WHEN {created} > p.as_of THEN {created} END", exclusions]
         return f"LEAST({', '.join(days)})"
 
@@ -587,8 +618,8 @@ class _Writer:
         within = part.within if isinstance(part, Measured | PerUnit | Breadth | Steps) else None
         places = [self.folds[signal] for signal in signals_read(part)]
         days = [f"{i}_{self.plan.folds[i].windows.index(within)}" for i in places]
-        first, last = (", ".join(side + day for day in days) for side in "az")
-        return (f"LEAST({first})", f"GREATEST({last})") if days else ("NULL", "NULL")
+        first, last = (", ".join(side + day for day in days) or "NULL" for side in "az")
+        return (f"LEAST({first})", f"GREATEST({last})") if len(days) > 1 else (first, last)
 
 
 def _covers(alias: str, day: str) -> str:

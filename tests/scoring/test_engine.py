@@ -111,6 +111,28 @@ class TestJudge:
                 for judgement in engine.judge(document, as_of=day, accounts=rows):
                     assert by_pair[judgement.account_id, day] == judgement
 
+    @given(several=st.lists(documents(), min_size=2, max_size=3), history=histories(), as_of=days())
+    @settings(slow, max_examples=25)
+    def test_together_documents_say_what_each_says_alone(
+        self, several: list[language.Document], history: oracle.History, as_of: date
+    ) -> None:
+        with undone():
+            load(history)
+            for document in several:
+                fold(document)
+            rows = sorted(ids(oracle.World(history).accounts).values())
+            for accounts in (rows, None):
+                together = engine.judge_together(several, as_of=as_of, accounts=accounts)
+                for document, judged in zip(several, together, strict=True):
+                    alone = {j.account_id: j for j in engine.judge(document, as_of=as_of, accounts=accounts)}
+                    assert sorted(alone) == sorted(j.account_id for j in judged)
+                    for judgement in judged:
+                        one = alone[judgement.account_id]
+                        assert said_by_engine(judgement) == said_by_engine(one)
+                        assert judgement.ledger == one.ledger
+                        # What another document reads may be a reason to look earlier, never later.
+                        assert one.recheck_on is None or (judgement.recheck_on or date.max) <= one.recheck_on
+
     @given(document=documents(), history=histories(), as_of=days())
     @slow
     def test_recheck_is_never_late(self, document: language.Document, history: oracle.History, as_of: date) -> None:
