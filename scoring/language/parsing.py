@@ -1,6 +1,5 @@
 """The strict reader of rule documents: every fault is listed with its path and line, nothing is guessed."""
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -52,7 +51,7 @@ from scoring.language.document import (
     leaves,
     signals_read,
 )
-from scoring.language.reading import Fault, Invalid, Path, Text, dotted, read
+from scoring.language.reading import Fault, Invalid, Path, Text, dotted, near, read, shown, unknown
 
 MOST_DAYS = 3650
 MOST_RULES = 300
@@ -152,11 +151,11 @@ class _Parser:
     ) -> Mapping | None:
         """A mapping whose fields are all known and which has the needed ones."""
         if not isinstance(value, dict):
-            self.fault(path, f"must be a mapping of fields, not {_shown(value)}")
+            self.fault(path, f"must be a mapping of fields, not {shown(value)}")
             return None
         for key in value:
             if known is not None and key not in known:
-                self.fault((*path, key), _unknown("field", key, known))
+                self.fault((*path, key), unknown("field", key, known))
         missing = [key for key in needed if key not in value]
         for key in missing:
             self.fault((*path, key), "is missing")
@@ -165,7 +164,7 @@ class _Parser:
     def items(self, value: object, path: Path, most: int) -> list[tuple[object, Path]]:
         """The items of a list that is not empty, each with its path."""
         if not isinstance(value, list) or not value:
-            self.fault(path, f"must be a list with at least one item, not {_shown(value)}")
+            self.fault(path, f"must be a list with at least one item, not {shown(value)}")
             return []
         if len(value) > most:
             self.fault(path, f"has {len(value)} items; at most {most} are allowed")
@@ -174,13 +173,13 @@ class _Parser:
     def string(self, value: object, path: Path, most: int = 256) -> str | None:
         if isinstance(value, str) and 0 < len(value) <= most and "\0" not in value:
             return value
-        self.fault(path, f"must be text of 1 to {most} characters, not {_shown(value)}")
+        self.fault(path, f"must be text of 1 to {most} characters, not {shown(value)}")
         return None
 
     def slug(self, value: object, path: Path) -> str | None:
         if isinstance(value, str) and SLUG.fullmatch(value):
             return value
-        self.fault(path, f"must be lower-case letters, digits, - and _ (at most 64), not {_shown(value)}")
+        self.fault(path, f"must be lower-case letters, digits, - and _ (at most 64), not {shown(value)}")
         return None
 
     def number(self, value: object, path: Path) -> Decimal | None:
@@ -188,7 +187,7 @@ class _Parser:
         if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?%", value):
             value = Decimal(value[:-1]) / 100
         if not isinstance(value, Decimal):
-            self.fault(path, f"must be a number, not {_shown(value)}")
+            self.fault(path, f"must be a number, not {shown(value)}")
         elif abs(value) > 2**53 or Decimal(repr(float(value))) != value:
             self.fault(path, "has too many digits; at most 15 are exact")
         else:
@@ -198,7 +197,7 @@ class _Parser:
     def whole(self, value: object, path: Path, least: int, most: int) -> int | None:
         if isinstance(value, Decimal) and value == int(value) and least <= value <= most:
             return int(value)
-        self.fault(path, f"must be a whole number from {least} to {most}, not {_shown(value)}")
+        self.fault(path, f"must be a whole number from {least} to {most}, not {shown(value)}")
         return None
 
     def points(self, value: object, path: Path, least: Decimal = -MOST_POINTS) -> int | None:
@@ -210,13 +209,13 @@ class _Parser:
 
     def truth(self, value: object, path: Path) -> bool:
         if not isinstance(value, bool):
-            self.fault(path, f"must be true or false, not {_shown(value)}")
+            self.fault(path, f"must be true or false, not {shown(value)}")
         return value is True
 
     def one_of(self, value: object, path: Path, what: str, known: Collection[str]) -> str | None:
         if isinstance(value, str) and value in known:
             return value
-        self.fault(path, _unknown(what, value, known))
+        self.fault(path, unknown(what, value, known))
         return None
 
     def strings(self, value: object, path: Path) -> tuple[str, ...] | None:
@@ -362,7 +361,7 @@ class _Parser:
             return self.number(value, path)
         if test == "exists":
             if not isinstance(value, bool):
-                self.fault(path, f"must be true or false, not {_shown(value)}")
+                self.fault(path, f"must be true or false, not {shown(value)}")
                 return None
             return value
         if test == "starts_with":
@@ -414,8 +413,8 @@ class _Parser:
         kinds = [kind for kind in LEAVES if kind in fields]
         if len(kinds) != 1:
             words = ", ".join((*LEAVES, "all", "any", "not"))
-            near = next((_near(key, LEAVES) for key in fields if _near(key, LEAVES)), "")
-            self.fault(path, f"must be a condition with exactly one of: {words}{near}")
+            meant = next((near(key, LEAVES) for key in fields if near(key, LEAVES)), "")
+            self.fault(path, f"must be a condition with exactly one of: {words}{meant}")
             return None
         kind = kinds[0]
         readers: dict[str, Callable[[Mapping, Path], Condition | None]] = {
@@ -589,7 +588,7 @@ class _Parser:
             self.fault((*path, "when"), "is missing")
         if "disqualify" in fields:
             if fields["disqualify"] is not True:
-                self.fault((*path, "disqualify"), f"must be true, not {_shown(fields['disqualify'])}")
+                self.fault((*path, "disqualify"), f"must be true, not {shown(fields['disqualify'])}")
             return None if when is None else Disqualify(id, name, when)
         tier = self.one_of(fields["qualify"], (*path, "qualify"), "tier", self.tier_names)
         if when is not None and not _lapses(when):
@@ -699,23 +698,3 @@ def _lapses(condition: Condition) -> bool:
     windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth | Steps)]
     lasts = any(isinstance(leaf, Ever | FirstWithin) for leaf in found)
     return bool(windows) and None not in windows and not lasts
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return repr(value) if isinstance(value, str) else str(value).lower()
-
-
-def _near(word: object, known: Collection[str]) -> str:
-    if not isinstance(word, str) or word in known:
-        return ""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _unknown(what: str, value: object, known: Collection[str]) -> str:
-    listed = ", ".join(sorted(known)) or "none is defined"
-    return f"unknown {what} {_shown(value)}{_near(value, known) or f'; known: {listed}'}"

@@ -1,6 +1,8 @@
 """YAML text to plain data with the line of every value, refusing what a rule document has no use for."""
 
+import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import cast
@@ -175,3 +177,26 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def shown(value: object) -> str:
+    """Return what was given in the words of a fault."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return repr(value) if isinstance(value, str) else str(value).lower()
+
+
+def near(word: object, known: Collection[str]) -> str:
+    """Return a guess at what was meant; empty without one."""
+    if not isinstance(word, str) or word in known:
+        return ""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(what: str, value: object, known: Collection[str]) -> str:
+    """Return what is said of a name that nothing is known by."""
+    listed = ", ".join(sorted(known)) or "none is defined"
+    return f"unknown {what} {shown(value)}{near(value, known) or f'; known: {listed}'}"
