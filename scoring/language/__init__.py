@@ -54,10 +54,9 @@ from scoring.language.document import (
     signals_read,
 )
 from scoring.language.dumping import digest, dump, dump_signal, signal_digest, to_yaml
+from scoring.language.fading import FULL, faded, weight_at, weights
 from scoring.language.parsing import Fault, Invalid, load, load_signal, parse, parse_cases
 from scoring.language.schema import json_schema
-from scoring.language.fading import FULL, faded, weight_at, weights
-from scoring.language.parsing import Fault, Invalid, load, load_signal, parse
 
 __all__ = [
     "ANY_EVENT",
@@ -67,19 +66,19 @@ __all__ = [
     "FULL",
     "LONGEST_STREAK",
     "MEASURES",
-    "SOMEBODY",
     "QUOTIENTS",
+    "SOMEBODY",
     "TESTS",
     "Age",
     "All",
     "Any",
-    "Case",
     "Breadth",
+    "Case",
     "Comparator",
     "Condition",
     "Converted",
-    "Deed",
     "Decay",
+    "Deed",
     "Disqualify",
     "Document",
     "Ever",
@@ -113,8 +112,8 @@ __all__ = [
     "digest",
     "dump",
     "dump_signal",
-    "json_schema",
     "faded",
+    "json_schema",
     "leaves",
     "load",
     "load_signal",

@@ -344,3 +344,11 @@ def conditions_of(document: Document) -> Iterator[Condition]:
 def signals_of(document: Document) -> dict[str, Signal]:
     """Return all signals that the document reads, by name; always with `any`, which sign-up is taken from."""
     return {ANY_SIGNAL: ANYTHING, **dict(document.signals)}
+
+
+def lapses(condition: Condition) -> bool:
+    """Whether silence ends the condition: it reads a window, and nothing that stays true for ever."""
+    found = list(leaves(condition))
+    windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth | Steps)]
+    lasts = any(isinstance(leaf, Ever | FirstWithin) for leaf in found)
+    return bool(windows) and None not in windows and not lasts

@@ -48,6 +48,7 @@ from scoring.language.document import (
     Test,
     Tier,
     Trait,
+    lapses,
     leaves,
     signals_read,
 )
@@ -462,7 +463,7 @@ class _Parser:
         self.mapping(fields, path, (measure, "within", *COMPARATORS))
         signal = self.measurable(measure, fields[measure], (*path, measure))
         within = self.within(fields, path, measure)
-        if measure == "trend" and within is None and "within" not in fields:
+        if measure == "trend" and fields.get("within") is None:
             self.fault(path, "`trend` needs a window (`within`): it is held against the one before")
         compared = self.compared(fields, path)
         return None if signal is None or compared is None else Measured(measure, signal, within, *compared)
@@ -485,8 +486,9 @@ class _Parser:
     def first_within(self, fields: Mapping, path: Path) -> Condition | None:
         self.mapping(fields, path, ("first_within", "after_sign_up"), ("after_sign_up",))
         signal = self.signal_name(fields["first_within"], (*path, "first_within"))
-        value = fields.get("after_sign_up")
-        days = None if value is None else self.number_of_days(value, (*path, "after_sign_up"))
+        if "after_sign_up" not in fields:
+            return None
+        days = self.number_of_days(fields["after_sign_up"], (*path, "after_sign_up"))
         return None if signal is None or days is None else FirstWithin(signal, days)
 
     def since_last(self, fields: Mapping, path: Path) -> Condition | None:
@@ -591,7 +593,7 @@ class _Parser:
                 self.fault((*path, "disqualify"), f"must be true, not {shown(fields['disqualify'])}")
             return None if when is None else Disqualify(id, name, when)
         tier = self.one_of(fields["qualify"], (*path, "qualify"), "tier", self.tier_names)
-        if when is not None and not _lapses(when):
+        if when is not None and not lapses(when):
             self.fault((*path, "when"), "a rule that qualifies needs a window (`within`), so that it lapses")
         return None if when is None or tier is None else Qualify(id, name, tier, when)
 
@@ -690,11 +692,3 @@ class _Parser:
             return None
         sides = {side: self.points(number, (*path, side), Decimal(0)) for side, number in fields.items()}
         return Line(usage=sides.get("usage") or 0, fit=sides.get("fit") or 0)
-
-
-def _lapses(condition: Condition) -> bool:
-    """Whether silence ends the condition: it reads a window, and nothing that stays true for ever."""
-    found = list(leaves(condition))
-    windows = [leaf.within for leaf in found if isinstance(leaf, Measured | Breadth | Steps)]
-    lasts = any(isinstance(leaf, Ever | FirstWithin) for leaf in found)
-    return bool(windows) and None not in windows and not lasts

@@ -4,10 +4,11 @@ It says what a schema can say, and never refuses what the parser takes. What onl
 """
 
 from scoring.language import cases
-from scoring.language.document import COMPARATORS, MEASURES, TESTS
+from scoring.language.document import COMPARATORS, LONGEST_STREAK, MEASURES, QUOTIENTS, TESTS
 from scoring.language.parsing import (
     LEAVES,
     MOST_DAYS,
+    MOST_LISTED,
     MOST_POINTS,
     MOST_RULES,
     MOST_SIGNALS,
@@ -15,7 +16,6 @@ from scoring.language.parsing import (
 )
 
 Schema = dict[str, object]
-NO_UNITS = ("ratio", "trend")  # measures of which there are no full units
 
 # What the parser refuses and the schema cannot: parts of the parser's own words.
 BEYOND = (
@@ -34,6 +34,9 @@ BEYOND = (
     "must be two numbers, the lower one first",
     "must not be above `enter`",
     "needs a window",
+    "needs `of`",
+    "fades only what adds up",
+    "is not needed beside `per`",
     "must be a day such as",
     "must be text of 1 to",  # a NUL character
 )
@@ -68,6 +71,7 @@ def json_schema() -> Schema:
             "number": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d+(\.\d+)?%$"}]},
             "scalar": {"anyOf": [{"type": "number"}, {"type": "boolean"}, _text(1000)]},
             "days": _days(),
+            "window": {"anyOf": [_days(), {"type": "null"}]},
             "points": _points(-float(MOST_POINTS)),
             "positivePoints": _points(0),
             "signal": _signal(),
@@ -120,7 +124,6 @@ def _days(most: int = MOST_DAYS) -> Schema:
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": most},
             {"type": "string", "pattern": r"^\d+ ?(d|days?)$"},
-            {"type": "null"},
         ]
     }
 
@@ -175,7 +178,7 @@ def _leaf(word: str) -> Schema:
     """The condition that is known by this word."""
     name = _ref("signalName")
     whole: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_DAYS}
-    window: Schema = {"within": _ref("days")}
+    window: Schema = {"within": _ref("window")}
     match word:
         case "ever":
             return _object({"ever": name}, needed=("ever",))
@@ -190,24 +193,38 @@ def _leaf(word: str) -> Schema:
         case "first_within":
             return _object({word: name, "after_sign_up": _ref("days")}, needed=(word, "after_sign_up"))
         case "breadth":
-            return _compared({word: _list(name, 50), **window}, _ref("number"))
+            return _compared({word: _list(name, MOST_LISTED), **window}, _ref("number"))
         case "path":
-            return _object({word: _list(name, 50), **window}, needed=(word,))
-        case _:
-            return _compared({word: name, **window}, _ref("number"))
+            steps = {**_list(name, MOST_LISTED), "minItems": 2, "uniqueItems": True}
+            return _object({word: steps, **window}, needed=(word,))
+        case measure:
+            return _measured(measure)
 
 
-def _compared(fields: Schema, threshold: Schema) -> Schema:
+def _measured(measure: str) -> Schema:
+    """The condition on a measure of one signal."""
+    own: Schema = {"streak": _short(), "trend": _ref("days")}
+    fields: Schema = {measure: _ref("signalName"), "within": own.get(measure, _ref("window"))}
+    return _compared(fields, _ref("number"), needed=("within",) if measure == "trend" else ())
+
+
+def _short() -> Schema:
+    """The window of a streak."""
+    return {"anyOf": [_days(LONGEST_STREAK), {"type": "null"}]}
+
+
+def _compared(fields: Schema, threshold: Schema, needed: tuple[str, ...] = ()) -> Schema:
     """A condition with exactly one comparison; its word comes first among the fields."""
-    word = next(iter(fields))
-    return _object({**fields, **dict.fromkeys(COMPARATORS, threshold)}, needed=(word,)) | _one_of(COMPARATORS)
+    words = (next(iter(fields)), *needed)
+    return _object({**fields, **dict.fromkeys(COMPARATORS, threshold)}, needed=words) | _one_of(COMPARATORS)
 
 
 # ---- rules, groups, tiers, cases -------------------------------------------------------------------------------
 
 
 def _group() -> Schema:
-    return _object({"score": {"enum": ["usage", "fit"]}, "cap": _ref("positivePoints")}, needed=("score",))
+    fields: Schema = {"score": {"enum": ["usage", "fit"]}, "cap": _ref("positivePoints")}
+    return _object({**fields, "first_match": {"type": "boolean"}}, needed=("score",))
 
 
 def _points_rule() -> Schema:
@@ -218,6 +235,7 @@ def _points_rule() -> Schema:
         "points": {"allOf": [_ref("points"), {"not": {"const": 0}}]},
         "per": _per(),
         "max": _points(0.01),
+        "decay": _decay(),
         "when": _ref("condition"),
     }
     return _object(
@@ -228,11 +246,17 @@ def _points_rule() -> Schema:
     )
 
 
+def _decay() -> Schema:
+    shapes = ("half_life", "linear")
+    return _object({**dict.fromkeys(shapes, _ref("days")), "of": _ref("signalName")}) | _one_of(shapes)
+
+
 def _per() -> Schema:
-    countable = tuple(measure for measure in MEASURES if measure not in NO_UNITS)
+    countable = tuple(measure for measure in MEASURES if measure not in QUOTIENTS)
     every: Schema = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": "%$"}]}
-    fields: Schema = {**dict.fromkeys(countable, _ref("signalName")), "within": _ref("days"), "every": every}
-    return _object(fields) | _one_of(countable)
+    fields: Schema = {**dict.fromkeys(countable, _ref("signalName")), "within": _ref("window"), "every": every}
+    of_a_streak: Schema = {"if": {"required": ["streak"]}, "then": {"properties": {"within": _short()}}}
+    return _object(fields) | of_a_streak | _one_of(countable)
 
 
 def _verdict(word: str, value: Schema) -> Schema:

@@ -29,7 +29,8 @@ WRONG: st.SearchStrategy[Any] = st.sampled_from(
 WORDS = st.sampled_from(
     [
         *("id", "name", "points", "group", "per", "max", "when", "within", "at_least", "at_most", "equals", "count"),
-        *("ratio", "all", "not", "signal", "event", "limit", "pql", "unknown"),
+        *("ratio", "all", "not", "signal", "event", "limit", "pql", "unknown", "streak", "trend", "path", "decay"),
+        *("first_within", "after_sign_up", "breadth", "first_match", "half_life", "linear", "of"),
     ]
 )
 
