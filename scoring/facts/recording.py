@@ -168,10 +168,18 @@ def _call(fact: Fact) -> Call:
         user_id=fact.user_id or None,
         group=fact.group_id or None,
         joins=bool(fact.joins and ids and fact.group_id),
-        email=plausible_email(fact.user_traits.get("email")) if ids and fact.user_traits else None,
+        email=_email(fact) if ids else None,
         at=fact.at,
         message_id=fact.message_id,
     )
+
+
+def _email(fact: Fact) -> str | None:
+    """The address that the call gives for its user; one to be set only once is an address like any other."""
+    for traits in (fact.user_traits, fact.user_traits_once):
+        if traits and (email := plausible_email(traits.get("email"))):
+            return email
+    return None
 
 
 def _record(

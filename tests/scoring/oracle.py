@@ -46,6 +46,7 @@ class Call:
     joins: bool = False
     properties: dict = field(default_factory=dict)
     user_traits: dict = field(default_factory=dict)
+    user_traits_once: dict = field(default_factory=dict)
     account_traits: dict = field(default_factory=dict)
     account_traits_once: dict = field(default_factory=dict)
 
@@ -67,11 +68,7 @@ class Call:
     @property
     def email(self) -> str | None:
         """The address that the call gives for its user, in lower case; None if there is no plausible one."""
-        email = self.user_traits.get("email")
-        if not isinstance(email, str) or any(c.isspace() for c in email):
-            return None
-        name, at, domain = email.lower().partition("@")
-        return email.lower() if name and at and "." in domain and "@" not in domain else None
+        return plausible(self.user_traits.get("email")) or plausible(self.user_traits_once.get("email"))
 
 
 @dataclass(frozen=True)
@@ -175,6 +172,14 @@ class Person:
             "account": set(),
         }
         return any(exclusion.value in mine[exclusion.kind] for exclusion in exclusions)
+
+
+def plausible(email: object) -> str | None:
+    """Return the address in lower case; None if it is none."""
+    if not isinstance(email, str) or any(c.isspace() for c in email):
+        return None
+    name, at, domain = email.lower().partition("@")
+    return email.lower() if name and at and "." in domain and "@" not in domain else None
 
 
 def domain_of(email: str) -> str:

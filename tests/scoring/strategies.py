@@ -330,7 +330,8 @@ def _call(names: st.SearchStrategy[str], ids: st.SearchStrategy[dict[str, Any]],
 
 
 USES = _call(st.sampled_from(EVENTS), IDS, group_id=MAYBE_GROUP, properties=PROPERTIES)
-IDENTIFIES = _call(st.just("$identify"), LINKS, user_traits=st.fixed_dictionaries({}, optional={"email": EMAILS}))
+EMAIL = st.fixed_dictionaries({}, optional={"email": EMAILS})
+IDENTIFIES = _call(st.just("$identify"), LINKS, user_traits=EMAIL, user_traits_once=EMAIL)
 ALIASES = _call(st.just("$alias"), LINKS)
 JOINS = _call(st.just("$group"), IDS, group_id=st.sampled_from(GROUPS), joins=st.just(True), account_traits=TRAITS)
 STATEMENTS = _call(

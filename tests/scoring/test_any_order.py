@@ -39,6 +39,7 @@ def _drafts(draw: st.DrawFn) -> dict[str, Any]:
     name = draw(st.sampled_from(["invited", "invited", "$identify", "$alias", "$group"]))
     group = draw(st.sampled_from(GROUPS))
     email = draw(st.sampled_from(EMAILS)) if name == "$identify" else None
+    told = draw(st.sampled_from(["user_traits", "user_traits_once"]))
     return {
         "name": name,
         "at": NOW - timedelta(hours=draw(st.integers(0, 30))),
@@ -47,7 +48,7 @@ def _drafts(draw: st.DrawFn) -> dict[str, Any]:
         "aliases": tuple(draw(st.lists(st.sampled_from([*USERS, *DEVICES]), max_size=2))) if name == "$alias" else (),
         "group_id": group or None,
         "joins": name == "$group",
-        "user_traits": {"email": email} if email else {},
+        told: {"email": email} if email else {},
     }
 
 

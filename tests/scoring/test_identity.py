@@ -92,6 +92,13 @@ class TestHome:
         send(identify("ann", email="ann@acme.example"))
         assert home("ann") == Key("domain", "acme.example")
 
+    @pytest.mark.parametrize("days", [1, 3])
+    def test_is_the_domain_of_an_address_that_is_to_be_set_only_once(self, days: int) -> None:
+        send(identify("ann", user_traits_once={"email": "ann@acme.example"}, at=ago(days)))
+        assert home("ann") == Key("domain", "acme.example")
+        send(identify("ann", email="ann@globex.example", at=ago(2)))
+        assert home("ann") == Key("domain", "acme.example" if days == 3 else "globex.example")
+
     @pytest.mark.parametrize("email", ["", "ann", "ann@", "@acme.example", "ann@acme", "a b@acme.example", 7, None])
     def test_is_not_taken_from_what_is_no_address(self, email: object) -> None:
         send(identify("ann", user_traits={"email": email}))
