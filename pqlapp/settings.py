@@ -217,6 +217,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_ENABLE_UTC = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
+CELERY_BEAT_SCHEDULER = "pqlapp.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {"tick": {"task": "pqlapp.bell.tick", "schedule": 2.0, "options": {"expires": 10}}}
 
 # ---- logs: lines of JSON, or readable ones on a terminal

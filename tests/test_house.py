@@ -57,6 +57,7 @@ BESIDE = (
     "pqlapp.apps",
     "pqlapp.settings",
     "pqlapp.celery",
+    "pqlapp.beat",
     "pqlapp.wsgi",
     "pqlapp.local",
     "pqlapp.embedded",
