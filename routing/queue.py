@@ -11,7 +11,7 @@ from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 
 from routing.models import AE, Lead, Membership, Stage, State
 from routing.roles import roles_of
-from scoring.models import Score
+from scoring.models import Account, Score
 
 
 class Tab(models.TextChoices):
@@ -94,6 +94,18 @@ def visible_to(*, user: User) -> QuerySet[Lead]:
     if roles & {"Manager", "Admin"}:
         return Lead.objects.all()
     return Lead.objects.filter(ae__user=user) if "AE" in roles else Lead.objects.none()
+
+
+def is_visible_to(*, user: User, account: Account) -> bool:
+    """Whether a log-in may see an account: that of a lead that it may see, or one that was merged into such a one."""
+    counting = {account.pk, account.merged_into_id or account.pk}
+    return visible_to(user=user).filter(account__in=counting).exists()
+
+
+def open_leads(*, account: Account) -> QuerySet[Lead]:
+    """Return the account's open leads, the oldest first, each with its rule set and AE."""
+    opened = account.leads.exclude(state=State.CLOSED).select_related("rule_set", "ae__user")
+    return opened.order_by("opened_at", "pk")
 
 
 def rows(*, among: QuerySet[Lead], at: datetime, limit: int, offset: int = 0) -> list[Row]:

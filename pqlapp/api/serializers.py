@@ -142,6 +142,27 @@ class AccountShown(AccountRow):
         return dict(self.context["traits"])
 
 
+class AERef(Shown):
+    """An AE, in short."""
+
+    name = serializers.CharField()
+
+    class Meta:
+        model = AE
+        fields: Fields = ("id", "name")
+
+
+class OpenLead(Shown):
+    """An open lead, in short."""
+
+    rule_set = serializers.SlugField(source="rule_set.slug")
+    ae = AERef(allow_null=True)
+
+    class Meta:
+        model = Lead
+        fields: Fields = ("id", "motion", "rule_set", "tier", "stage", "state", "ae")
+
+
 class SideOfMerge(serializers.Serializer[Any]):
     """What there is of an account."""
 
@@ -152,6 +173,7 @@ class SideOfMerge(serializers.Serializer[Any]):
     events = serializers.IntegerField(help_text="of the last 28 days, today (UTC) included")
     outcomes = serializers.IntegerField()
     scores = ScoreRow(many=True)
+    open_leads = OpenLead(many=True)
 
 
 class MergeShown(serializers.Serializer[Any]):
@@ -468,16 +490,6 @@ class JobShown(Shown):
 
 
 # ---- people and leads
-
-
-class AERef(Shown):
-    """An AE, in short."""
-
-    name = serializers.CharField()
-
-    class Meta:
-        model = AE
-        fields: Fields = ("id", "name")
 
 
 class MemberShown(Shown):

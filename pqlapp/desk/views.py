@@ -28,6 +28,7 @@ from scoring.language import Document, signals_of
 from scoring.models import Account, Score, shard_of
 
 PAGE = 50
+MERGED_SHOWN = 20  # of the accounts that were merged into one
 YEAR = 365 * 86400
 UNASSIGNED, EVERYONE = "unassigned", "all"
 TAB_WORDS = {
@@ -359,13 +360,13 @@ def act(request: HttpRequest, viewer: Viewer, pk: int, verb: str) -> HttpRespons
 def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
     """Show an account: its scores and how they came about, what is known of it, its people and its leads.
 
-    An AE sees the accounts of their own leads only.
+    An AE sees the accounts of their own leads only, and those that were merged into them.
     """
     now = timezone.now()
-    account = get_object_or_404(Account, pk=pk)
-    its_leads = list(account.leads.select_related("rule_set", "ae__user").order_by("-opened_at"))
-    if not viewer.is_manager and not any(viewer.ae and lead.ae_id == viewer.ae.pk for lead in its_leads):
+    account = get_object_or_404(Account.objects.select_related("merged_into"), pk=pk)
+    if not _is_open_to(viewer, account):
         raise Http404
+    into = account.merged_into
     found = reads.scores(pk)
     chosen = next((s for s in found if s.rule_set.slug == request.GET.get("by")), found[0] if found else None)
     document = reads.document(chosen.version_id) if chosen else None
@@ -383,11 +384,18 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "ledger": _laid_out(chosen.ledger, chosen.version_id, now) if chosen else None,
             "history": reads.history(pk, rule_set=chosen.rule_set_id) if chosen else [],
             "traits": reads.traits(pk),
-            "leads": its_leads,
+            "leads": account.leads.select_related("rule_set", "ae__user").order_by("-opened_at"),
+            "into": into,
+            "into_is_open": into and _is_open_to(viewer, into),
+            "merged": account.merged.order_by("-merged_at", "-pk")[:MERGED_SHOWN],
             "outcomes": account.outcomes.order_by("-at"),
             **(_of_the_account(document, pk, now) if document else {}),
         },
     )
+
+
+def _is_open_to(viewer: Viewer, account: Account) -> bool:
+    return viewer.is_manager or queue.is_visible_to(user=viewer.user, account=account)
 
 
 @require_safe

@@ -185,6 +185,9 @@ class TestMerge:
         seen = world.server_key.post("accounts/globex/merge", {"into": "acme", "dry_run": True})
         assert (seen["merged"], seen["other"]["external_id"], seen["into"]["external_id"]) == (False, "globex", "acme")
         assert seen["events"] == seen["other"]["events"] + seen["into"]["events"]
+        assert seen["other"]["open_leads"] == []
+        (lead,) = seen["into"]["open_leads"]
+        assert (lead["tier"], lead["state"], lead["rule_set"]) == ("hot", "assigned", "new-business")
         assert world.server_key.get("accounts/globex")["merged_into"] is None
         assert world.server_key.post("accounts/globex/merge", {"into": "acme"})["merged"] is True
         assert world.server_key.get("accounts/globex")["merged_into"] == world.acme.pk

@@ -372,6 +372,22 @@ class TestAccount(Desk):
         assert "First score" in shown
         assert "employees 140" in shown
 
+    def test_says_into_which_account_it_was_merged_and_leads_there(self) -> None:
+        for other, into in (("globex", "acme"), ("initech", "hooli")):
+            facts.merge_accounts(other=account(other), into=account(into), by=None, at=NOW)
+        acme, globex = (f"/accounts/{account(name).pk}/" for name in ("acme", "globex"))
+        shown = as_(self.team.ann.user).get(globex).content.decode()
+        assert f'one with <a href="{acme}">acme</a>, which counts in its place since 10 Mar.' in shown
+        assert f'with <a href="{globex}">globex</a>' in as_(self.team.ann.user).get(acme).content.decode()
+        assert as_(self.team.ann.user).get(f"/accounts/{account('initech').pk}/").status_code == 404
+
+    def test_does_not_lead_an_ae_to_an_account_of_somebody_else(self) -> None:
+        lead = lead_of("acme")
+        leads.disqualify(lead=lead, reason="a student", by=self.team.ann.user, at=NOW)
+        facts.merge_accounts(other=account("acme"), into=account("hooli"), by=None, at=NOW)
+        shown = as_(self.team.ann.user).get(f"/accounts/{account('acme').pk}/").content.decode()
+        assert "one with hooli, which counts" in shown
+
     def test_says_why_a_customer_is_not_scored(self) -> None:
         shown = page(self.team.manager, f"/accounts/{account('initech').pk}/")
         assert "outside the population" in shown

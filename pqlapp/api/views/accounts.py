@@ -70,7 +70,7 @@ class AccountView(Door):
         user = auth.person(request=self.request)
         if user is None or auth.roles_of(request=self.request) & OVERSEERS:
             return True
-        return queue.visible_to(user=user).filter(account=account).exists()
+        return queue.is_visible_to(user=user, account=account)
 
     @extend_schema(responses=serializers.AccountRow(many=True))
     def list(self, request: Request) -> Response:
@@ -132,8 +132,15 @@ class AccountView(Door):
 
 
 def _preview(account: Account, into: Account, *, merged: bool) -> dict[str, Any]:
+    """Return what both sides have; read before anything is merged."""
     seen = facts.preview_merge(other=account, into=into, as_of=now().date())
-    return {"merged": merged} | {field.name: getattr(seen, field.name) for field in fields(seen)}
+    together = {name: getattr(seen, name) for name in ("users", "events", "outcomes")}
+    return {"merged": merged, "other": _side(seen.other), "into": _side(seen.into), **together}
+
+
+def _side(side: facts.Side) -> dict[str, Any]:
+    known = {field.name: getattr(side, field.name) for field in fields(side)}
+    return known | {"open_leads": list(queue.open_leads(account=side.account))}
 
 
 def _scores() -> "Prefetch[str, QuerySet[Score], str]":
