@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
+from django.db.models import F
 from psycopg.rows import dict_row
 
 from scoring import models
@@ -22,7 +23,7 @@ MOST_SILENT_DAYS = 90  # how far ahead next_change looks
 
 
 class SignalsMissing(Exception):
-    """The document reads signals that have no tiles yet: register and backfill them first."""
+    """The document reads signals whose tiles do not hold all of history yet: register and backfill them first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +293,13 @@ def _run(query: Query, params: Mapping[str, object]) -> Iterable[dict[str, Any]]
 def stored_signals(document: Document) -> dict[str, int]:
     """Return the stored id of each signal that the document reads, by name. Raises SignalsMissing."""
     digests = {name: signal_digest(signal) for name, signal in signals_of(document).items()}
-    found = dict(models.Signal.objects.filter(digest__in=digests.values()).values_list("digest", "id"))
+    ready = models.Signal.objects.filter(digest__in=digests.values(), backfilled_to__gte=F("barrier"))
+    found = dict(ready.values_list("digest", "id"))
     if missing := sorted(name for name, digest in digests.items() if digest not in found):
-        raise SignalsMissing(f"these signals have no tiles yet: {', '.join(missing)}; publish the version first")
+        raise SignalsMissing(
+            f"history has not been read for these signals: {', '.join(missing)}; publish the version first, or wait "
+            "for the job that does so"
+        )
     return {name: found[digest] for name, digest in digests.items()}
 
 

@@ -272,7 +272,7 @@ def _names(leaf: Leaf | PerUnit) -> Iterator[str]:
 def _signals(document: Document) -> tuple[dict[str, int], set[str]]:
     """Return the stored id of each signal by name, and the names of those whose tiles do not hold all of history."""
     digests = {name: signal_digest(signal) for name, signal in signals_of(document).items()}
-    rows = Signal.objects.filter(digest__in=digests.values(), retired_at__isnull=True)
+    rows = Signal.objects.filter(digest__in=digests.values())
     stored = {signal.digest: signal for signal in rows}
     missing = {name for name, digest in digests.items() if digest not in stored or not stored[digest].is_ready}
     ids = {name: stored[digest].pk if digest in stored else NO_TILES for name, digest in digests.items()}

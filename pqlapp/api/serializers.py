@@ -458,7 +458,7 @@ class SignalShown(Shown):
 
     class Meta:
         model = Signal
-        fields: Fields = ("id", "digest", "definition", "is_ready", "activated_at", "retired_at", "used_by")
+        fields: Fields = ("id", "digest", "definition", "is_ready", "activated_at", "used_by")
 
     @extend_schema_field(SignalUse(many=True))
     def get_used_by(self, signal: Signal) -> list[dict[str, str]]:

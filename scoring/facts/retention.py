@@ -80,7 +80,7 @@ class _Place:
 
 
 def _halfway() -> list[Signal]:
-    return [signal for signal in Signal.objects.filter(retired_at__isnull=True) if not signal.is_ready]
+    return [signal for signal in Signal.objects.all() if not signal.is_ready]
 
 
 def _close(at: datetime) -> bool:

@@ -18,7 +18,6 @@ class Signal(models.Model):
     backfilled_to = models.BigIntegerField(default=0)  # the backfill's cursor: events up to here are folded
     # The first day (UTC) of which all is known: before it, events had been dropped already. Null: all of history is.
     known_from = models.DateField(null=True, blank=True)
-    retired_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.digest[:12]

@@ -166,7 +166,7 @@ def prepare(*, version: RuleVersion, by: AbstractBaseUser | None, at: datetime) 
     Nothing goes live by it.
     """
     digests = {language.signal_digest(signal) for signal in language.signals_of(document_of(version)).values()}
-    kept = Signal.objects.filter(digest__in=digests, retired_at__isnull=True)
+    kept = Signal.objects.filter(digest__in=digests)
     if {signal.digest for signal in kept if signal.is_ready} == digests:
         return None
     under_way = Job.objects.filter(kind=PREPARE, state__in=jobs.OPEN, arguments__digest=version.digest)

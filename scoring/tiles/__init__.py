@@ -5,7 +5,7 @@ from scoring.tiles.folding import active, append
 from scoring.tiles.following import follow, follow_account
 from scoring.tiles.locks import FOLD, GATE, LOCKS, hold_fold_lock, hold_gate, stop_senders
 from scoring.tiles.refolding import REFOLD, refold_later, run_refold
-from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, known_from, register, retire
+from scoring.tiles.signals import CHUNK, backfill, backfill_chunk, known_from, register
 from scoring.tiles.verification import Difference, Stretch, verified_from, verify, words
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "known_from",
     "refold_later",
     "register",
-    "retire",
     "run_refold",
     "stop_senders",
     "verified_from",

@@ -16,7 +16,7 @@ def active(c: Cursor) -> dict[int, language.Signal]:
     return {signal_id: load_signal(text) for signal_id, text in c.execute(_ACTIVE)}
 
 
-_ACTIVE = "SELECT id, definition::text FROM scoring_signal WHERE retired_at IS NULL"
+_ACTIVE = "SELECT id, definition::text FROM scoring_signal"
 
 
 @lru_cache(maxsize=4096)

@@ -32,7 +32,7 @@ class _Work:
 
     identities: list[int]
     accounts: list[int]
-    signals: dict[str, str]  # id: when it was activated, so that one which was activated anew is left alone
+    signals: list[int]  # of one that is activated later the tiles are right from the start
     upto: int  # events up to this id are read
     barrier: int  # every event of these identities up to this id is committed
 
@@ -68,8 +68,7 @@ def _begin(job: Job, at: datetime) -> _Work:
 def _start(c: Cursor, job: Job, identities: list[int], accounts: list[int], at: datetime) -> _Work:
     """Begin, or begin again, with these."""
     c.execute(_FORGET, {"job": job.pk})
-    signals = {str(signal): activated_at.isoformat() for signal, activated_at in c.execute(_ACTIVE)}
-    return _report(job, _Work(identities, accounts, signals, upto=0, barrier=newest_event(c)), at)
+    return _report(job, _Work(identities, accounts, sorted(active(c)), upto=0, barrier=newest_event(c)), at)
 
 
 def _report(job: Job, work: _Work, at: datetime) -> _Work:
@@ -79,11 +78,10 @@ def _report(job: Job, work: _Work, at: datetime) -> _Work:
 
 
 _FORGET = "DELETE FROM scoring_refolded WHERE job_id = %(job)s::bigint"
-_ACTIVE = "SELECT id, activated_at FROM scoring_signal WHERE retired_at IS NULL ORDER BY id"
 
 
 def _which(job: Job, work: _Work) -> dict[str, Any]:
-    return {"job": job.pk, "identities": work.identities, "accounts": work.accounts, "signals": _still_active(work)}
+    return {"job": job.pk, "identities": work.identities, "accounts": work.accounts, "signals": work.signals}
 
 
 def _read_on(job: Job, work: _Work, at: datetime) -> _Work:
@@ -95,7 +93,7 @@ def _read_on(job: Job, work: _Work, at: datetime) -> _Work:
 
 
 def _read(c: Cursor, job: Job, work: _Work, upto: int) -> None:
-    fold = fold_sql({signal: read for signal, read in active(c).items() if str(signal) in work.signals})
+    fold = fold_sql({signal: read for signal, read in active(c).items() if signal in work.signals})
     c.execute(_read_sql(fold.sql), {**_which(job, work), "after": work.upto, "upto": upto, **fold.params})
 
 
@@ -119,16 +117,7 @@ SELECT %(job)s::bigint, signal_id, user_id, nullif(account_id, 0), day, {_VALUES
 
 def _halfway(work: _Work) -> list[Signal]:
     """Return the signals whose own backfill has not ended: it must not fold a second time what is put in place."""
-    return [signal for signal in Signal.objects.filter(pk__in=_still_active(work)) if not signal.is_ready]
-
-
-def _still_active(work: _Work) -> list[int]:
-    """Return the signals that have been folded all the time since the work began.
-
-    Of one that was activated since, the tiles are right already; of one that was retired, nobody reads them.
-    """
-    now = Signal.objects.filter(pk__in=map(int, work.signals), retired_at__isnull=True)
-    return [signal.pk for signal in now if work.signals[str(signal.pk)] == signal.activated_at.isoformat()]
+    return [signal for signal in Signal.objects.filter(pk__in=work.signals) if not signal.is_ready]
 
 
 def _put_in_place(job: Job, work: _Work, at: datetime) -> _Work | None:

@@ -1,4 +1,4 @@
-"""Which signals are folded: activate one, fold its history, retire it."""
+"""Which signals are folded: activate one, fold its history. None is ever given up: docs/adr/0005."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -8,11 +8,10 @@ from django.db import transaction
 
 from scoring import language
 from scoring.compiler.fold import fold_sql
-from scoring.language.document import ANYTHING
 from scoring.models import Signal
 from scoring.models.raw import cursor
 from scoring.tiles.folding import OPEN_DAY, RESOLVED, append_sql, load_signal
-from scoring.tiles.locks import Cursor, take_fold_lock, take_gate
+from scoring.tiles.locks import Cursor, stop_senders, take_fold_lock
 
 CHUNK = 10_000  # event ids that one step of a backfill folds: below 200 ms even beside other work
 
@@ -20,18 +19,15 @@ CHUNK = 10_000  # event ids that one step of a backfill folds: below 200 ms even
 def register(*, signals: Iterable[language.Signal], at: datetime) -> list[Signal]:
     """Make sure that ingest folds these signals from now on, and return their rows, in no special order.
 
-    A row that is new, or was retired, is not ready: its history waits for `backfill`. Two signals with the same
-    content are one row. Commits: it must not be called inside a transaction.
+    A row that is new is not ready: its history waits for `backfill`. Two signals with the same content are one row.
+    Commits: it must not be called inside a transaction.
     """
     wanted = {language.signal_digest(signal): signal for signal in signals}
-    stored = Signal.objects.filter(digest__in=wanted)
-    if stored.filter(retired_at__isnull=True).count() == len(wanted):
-        return list(stored)
-    _forget_retired(list(wanted))
+    stored = list(Signal.objects.filter(digest__in=wanted))
+    if len(stored) == len(wanted):
+        return stored
     with transaction.atomic(durable=True), cursor() as c:
-        take_fold_lock(c)
-        take_gate(c)
-        c.execute(_FORGET, {"digests": list(wanted)})  # in case they were active meanwhile
+        stop_senders(c)
         # Every event that could be missed live is committed by now, with an id up to here.
         barrier = newest_event(c)
         for digest, signal in sorted(wanted.items()):
@@ -51,12 +47,10 @@ SELECT CASE WHEN is_called AND EXISTS (SELECT FROM scoring_event) THEN last_valu
 FROM scoring_event_id_seq
 """
 _REGISTER = """
-INSERT INTO scoring_signal AS s (digest, definition, activated_at, barrier, backfilled_to, known_from)
+INSERT INTO scoring_signal (digest, definition, activated_at, barrier, backfilled_to, known_from)
 SELECT %(digest)s::text, %(definition)s::jsonb, %(at)s::timestamptz, %(barrier)s::bigint, 0, max(events_from)
 FROM scoring_source
-ON CONFLICT (digest) DO UPDATE SET activated_at = excluded.activated_at, barrier = excluded.barrier,
-    backfilled_to = 0, retired_at = NULL, known_from = excluded.known_from
-WHERE s.retired_at IS NOT NULL
+ON CONFLICT (digest) DO NOTHING
 """
 
 
@@ -68,27 +62,6 @@ def known_from(*, signals: Mapping[str, language.Signal]) -> dict[str, date]:
     names = {language.signal_digest(signal): name for name, signal in signals.items()}
     rows = Signal.objects.filter(digest__in=names, known_from__isnull=False)
     return {names[digest]: day for digest, day in rows.values_list("digest", "known_from") if day}
-
-
-def _forget_retired(digests: Sequence[str]) -> None:
-    """Drop what is left of retired signals: they missed events, so they are folded anew. Nobody adds to them."""
-    with transaction.atomic(durable=True), cursor() as c:
-        take_fold_lock(c)
-        c.execute(_FORGET, {"digests": list(digests)})
-
-
-_FORGET = """
-DELETE FROM scoring_tile WHERE signal_id IN (
-    SELECT id FROM scoring_signal WHERE digest = ANY (%(digests)s::text[]) AND retired_at IS NOT NULL)
-"""
-
-
-def retire(*, signals: Iterable[Signal], at: datetime) -> None:
-    """Stop folding signals that no rule set reads any more; the built-in `any` stays. Commits, like `register`."""
-    ids = [signal.pk for signal in signals if signal.digest != language.signal_digest(ANYTHING)]
-    with transaction.atomic(durable=True), cursor() as c:
-        take_gate(c)
-        Signal.objects.filter(pk__in=ids, retired_at__isnull=True).update(retired_at=at)
 
 
 def backfill(
@@ -138,7 +111,7 @@ def backfill_chunk(*, signal_ids: Sequence[int], size: int = CHUNK) -> bool:
 
 _BEHIND = """
 SELECT id, definition::text, backfilled_to, barrier FROM scoring_signal
-WHERE id = ANY (%(ids)s::bigint[]) AND backfilled_to < barrier AND retired_at IS NULL ORDER BY id
+WHERE id = ANY (%(ids)s::bigint[]) AND backfilled_to < barrier ORDER BY id
 """
 _ADVANCE = "UPDATE scoring_signal SET backfilled_to = %(upto)s::bigint WHERE id = ANY (%(ids)s::bigint[])"
 _STORED = f"""{RESOLVED}

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoring import engine, language
+from scoring import engine, language, tiles
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, fold, ids, load, said_by_engine, undone
 from tests.scoring.strategies import days, documents, histories
+from tests.scoring.test_scores import INVITES
+from tests.scoring.world import TODAY, call, send
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +45,20 @@ rules:
   - {id: max, group: company, points: 4, when: {trait: plan, equals: max}}
 tiers: [{name: hot, enter: {fit: 2}}]
 """
+
+
+def test_signals_whose_history_is_not_read_yet_are_refused() -> None:
+    document = language.parse(INVITES)
+    send(call(into="acme"))
+    with pytest.raises(engine.SignalsMissing, match="invited"):
+        engine.judge(document, as_of=TODAY)
+    signals = tiles.register(signals=language.signals_of(document).values(), at=NOW)
+    with pytest.raises(engine.SignalsMissing, match="invited"):
+        engine.judge(document, as_of=TODAY)
+    tiles.backfill(signals=signals)
+    assert engine.judge(document, as_of=TODAY)[0].usage == 1000
+
+
 KINDS = st.sampled_from(["account_traits", "account_traits_once"])
 SAID = st.tuples(st.integers(0, 3), KINDS, st.sampled_from(["free", "pro", "max", None]))
 

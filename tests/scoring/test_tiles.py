@@ -132,20 +132,6 @@ class TestRegister:
     def test_finds_the_built_in_signal_made_by_the_migration(self) -> None:
         assert language.load_signal(row(ANYTHING).definition) == ANYTHING
 
-    def test_folds_a_retired_signal_anew(self) -> None:
-        signals = fold(INVITED)
-        send(call(into="acme"))
-        tiles.retire(signals=signals, at=NOW)
-        send(call(into="acme"))
-        assert counts(INVITED) == {"acme": 1}
-        fold(INVITED)
-        assert counts(INVITED) == {"acme": 2}
-        assert tiles.verify() is None
-
-    def test_never_retires_the_built_in_signal(self) -> None:
-        tiles.retire(signals=[row(ANYTHING)], at=NOW)
-        assert row(ANYTHING).retired_at is None
-
 
 class TestBackfill:
     def test_folds_history_in_chunks(self) -> None:
