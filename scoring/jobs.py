@@ -1,11 +1,12 @@
 """Long work as rows: claim by lease, report progress, finish. A killed worker's job is carried on from its cursor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
 
 from scoring.models import Job
@@ -13,6 +14,11 @@ from scoring.models import Job
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 5
 OPEN = (Job.State.QUEUED, Job.State.RUNNING)
+UNDONE = (Job.State.FAILED, Job.State.STOPPED)
+AGAIN_AFTER = timedelta(
+    minutes=10
+)  # after its first end a job that must be done begins again; twice as long after each
+AGAIN_WITHIN = timedelta(days=1)
 
 
 class LeaseLost(Exception):
@@ -40,6 +46,39 @@ def create(
 def waiting(*, at: datetime) -> list[Job]:
     """Return the jobs that nobody carries on, oldest first."""
     return list(Job.objects.filter(_free(at), state__in=OPEN).order_by("id"))
+
+
+def begin_again(*, kinds: Iterable[str], at: datetime) -> list[Job]:
+    """Return new jobs for those of these kinds that were stopped or failed a while ago: their work must be done."""
+    ended = Job.objects.filter(_not_replaced(), kind__in=kinds, finished_at__lte=at - AGAIN_AFTER).order_by("id")
+    return [again for job in ended if begins_again_at(job) <= at and (again := _replace(job, at))]
+
+
+def begins_again_at(job: Job) -> datetime:
+    """Return when a job that must be done, but was stopped or failed, is replaced by a new one."""
+    ends: int = job.arguments.get("again", 0)
+    wait = min(AGAIN_AFTER * (1 << min(ends, 10)), AGAIN_WITHIN)
+    return (job.finished_at or job.created_at) + wait
+
+
+def _replace(job: Job, at: datetime) -> Job | None:
+    """Make the job that takes this one's place; None if somebody else did."""
+    with transaction.atomic():
+        if not Job.objects.filter(_not_replaced(), pk=job.pk).select_for_update(skip_locked=True).exists():
+            return None
+        arguments = {**job.arguments, "again": job.arguments.get("again", 0) + 1}
+        again = Job.objects.create(kind=job.kind, arguments=arguments, created_by_id=job.created_by_id, created_at=at)
+        Job.objects.filter(pk=job.pk).update(result={**job.result, "replaced_by": again.pk})
+        return again
+
+
+def _not_replaced() -> Q:
+    return Q(state__in=UNDONE) & ~Q(result__has_key="replaced_by")
+
+
+def left(*, kinds: Iterable[str]) -> Job | None:
+    """Return the oldest job of these kinds, which must be done, whose work is not; None if all is done."""
+    return Job.objects.filter(Q(state__in=OPEN) | _not_replaced(), kind__in=kinds).order_by("id").first()
 
 
 def claim(*, job: Job, at: datetime) -> Job | None:

@@ -24,6 +24,8 @@ RUNNERS = {
     tiles.REFOLD: tiles.run_refold,
     facts.RETENTION: facts.run_retention,
 }
+# Without these something stored stays wrong, whoever stopped them and whatever they failed by.
+MUST_BE_DONE = (tiles.REFOLD,)
 
 
 def rescore(*, shard: int) -> scores.Rescored:
@@ -74,8 +76,10 @@ def compact(*, seconds: float) -> bool:
 
 
 def waiting_jobs() -> list[Job]:
-    """Return the jobs that wait for somebody to carry them on."""
-    return jobs.waiting(at=timezone.now())
+    """Return the jobs that wait for somebody to carry them on; those that must be done begin again if they ended."""
+    now = timezone.now()
+    jobs.begin_again(kinds=MUST_BE_DONE, at=now)
+    return jobs.waiting(at=now)
 
 
 def carry_on(*, job: Job) -> Job:

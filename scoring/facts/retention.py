@@ -90,7 +90,7 @@ def _close(at: datetime) -> bool:
         due = [source for (source,) in c.execute(_DUE, {"today": today})]
     with transaction.atomic(durable=True), cursor() as c:
         tiles.stop_senders(c)
-        if _halfway() or Job.objects.filter(kind=tiles.REFOLD, state__in=jobs.OPEN).exists():
+        if _halfway() or jobs.left(kinds=[tiles.REFOLD]):
             return False
         c.execute(_CLOSE, {"sources": due, "today": today})
         return True

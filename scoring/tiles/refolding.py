@@ -77,7 +77,11 @@ def _report(job: Job, work: _Work, at: datetime) -> _Work:
     return work
 
 
-_FORGET = "DELETE FROM scoring_refolded WHERE job_id = %(job)s::bigint"
+# Of this job, and of those that were stopped or failed: none of them goes on.
+_FORGET = """
+DELETE FROM scoring_refolded WHERE job_id = %(job)s::bigint
+OR job_id IN (SELECT id FROM scoring_job WHERE state IN ('failed', 'stopped'))
+"""
 
 
 def _which(job: Job, work: _Work) -> dict[str, Any]:

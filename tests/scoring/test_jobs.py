@@ -116,6 +116,51 @@ class TestWrites:
         assert claim(job, NOW + timedelta(seconds=6)).attempt == 2
 
 
+class TestBeginAgain:
+    """Of work that must be done."""
+
+    def ended(self, how: str = "stop") -> Job:
+        job = claim(create())
+        if how == "stop":
+            jobs.stop(job=job, by=User(username="ann"), at=NOW)
+        else:
+            jobs.fail(job=job, error="x", at=NOW)
+        return job
+
+    @pytest.mark.parametrize("how", ["stop", "fail"])
+    def test_a_new_job_takes_the_place_of_one_that_ended_undone(self, how: str) -> None:
+        job = self.ended(how)
+        assert jobs.left(kinds=["publish"]) == job
+        assert jobs.begin_again(kinds=["publish"], at=NOW + timedelta(minutes=9)) == []
+        (again,) = jobs.begin_again(kinds=["publish"], at=NOW + timedelta(minutes=10))
+        assert (again.state, again.arguments["version"], again.cursor) == (Job.State.QUEUED, 1, {})
+        assert jobs.begin_again(kinds=["publish"], at=NOW + timedelta(days=9)) == []
+        assert jobs.left(kinds=["publish"]) == again
+        job.refresh_from_db()
+        assert job.result == {"replaced_by": again.pk}
+
+    def test_only_jobs_of_these_kinds(self) -> None:
+        self.ended()
+        assert jobs.begin_again(kinds=["refold"], at=NOW + timedelta(days=9)) == []
+
+    def test_never_one_that_is_done(self) -> None:
+        jobs.finish(job=claim(create()), result={}, at=NOW)
+        assert jobs.begin_again(kinds=["publish"], at=NOW + timedelta(days=9)) == []
+        assert jobs.left(kinds=["publish"]) is None
+
+    def test_later_and_later_while_it_keeps_failing(self) -> None:
+        job, at, waited = self.ended("fail"), NOW, []
+        for _ in range(12):
+            waited.append(jobs.begins_again_at(job) - at)
+            at = jobs.begins_again_at(job)
+            (again,) = jobs.begin_again(kinds=["publish"], at=at)
+            job = claim(again, at)
+            jobs.fail(job=job, error="x", at=at)
+            job.refresh_from_db()
+        assert waited[:3] == [timedelta(minutes=10), timedelta(minutes=20), timedelta(minutes=40)]
+        assert waited[-1] == timedelta(days=1)
+
+
 class TestCarryOn:
     def test_fails_a_job_with_the_reason(self) -> None:
         job = tasks.carry_on(job=create())  # of a version that does not exist

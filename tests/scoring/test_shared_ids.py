@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from scoring import tasks, tiles
+from scoring import jobs, tasks, tiles
 from scoring.models import Identity, Job, ProductUser, Refolded
 from tests.scoring.oracle import Key
 from tests.scoring.world import (
@@ -102,6 +103,22 @@ class TestTiles:
         work_off()
         assert counts() == {"acme": 2, "ben": 1, "cleo": 1, "dora": 1}
         assert tiles.verify() is None
+
+    @pytest.mark.parametrize("end", ["stop", "fail"])
+    def test_are_put_in_order_even_if_somebody_stops_the_job_or_it_fails(self, end: str) -> None:
+        for who in ("ann", "ben", "cleo"):
+            send(call(by=who, device="kiosk"))
+        (job,) = tasks.waiting_jobs()
+        job = jobs.claim(job=job, at=NOW) or job
+        if end == "stop":
+            assert jobs.stop(job=job, by=User(username="ann"), at=NOW)
+        else:
+            jobs.fail(job=job, error="out of luck", at=NOW)
+        assert tiles.verify() is not None
+        work_off()
+        assert counts() == {"ann": 1, "ben": 1, "cleo": 1}
+        assert tiles.verify() is None
+        assert not Refolded.objects.exists()
 
     def test_begin_again_when_one_of_them_was_joined_to_somebody(self) -> None:
         send(call(by="zoe"), join("zoe", "acme"))

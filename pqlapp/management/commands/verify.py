@@ -32,8 +32,8 @@ class Command(BaseCommand):
             self._verify_scores()
 
     def _verify_tiles(self) -> None:
-        if job := Job.objects.filter(kind=tiles.REFOLD, state__in=jobs.OPEN).first():
-            raise CommandError(f"job {job.pk} is folding the events of some users anew: verify again when it is done")
+        if job := jobs.left(kinds=[tiles.REFOLD]):
+            raise CommandError(f"{_told(job)}: verify again when it is done")
         since, began = tiles.verified_from(), time.monotonic()
         self.stdout.write(
             f"comparing the tiles with the events of {f'{since} (UTC) and later' if since else 'all days'}"
@@ -63,3 +63,11 @@ class Command(BaseCommand):
             self.stdout.write(f"DIFFERENT: {scores.mismatch_words(mismatch)}")
             sys.exit(1)
         self.stdout.write(f"equal: {sum(compared):,} accounts, in {time.monotonic() - began:.1f} s")
+
+
+def _told(job: Job) -> str:
+    """Say how the job stands that has to put tiles in order first."""
+    if job.state in jobs.OPEN:
+        return f"job {job.pk} is putting tiles in order ({job.arguments.get('label', job.kind)})"
+    again = f"begins again on {jobs.begins_again_at(job):%-d %b at %H:%M} UTC"
+    return f"job {job.pk}, which puts tiles in order, was not done ({job.error}) and {again}"
