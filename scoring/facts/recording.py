@@ -195,7 +195,7 @@ def _record(
         return []
 
     def store() -> list[_Item]:
-        partitions.ensure(item.fact.at for item in items)
+        partitions.ensure((item.fact.at for item in items), at=received_at)
         with transaction.atomic(durable=True), cursor() as c:
             signals = _open_gate(c)
             if signals is None:

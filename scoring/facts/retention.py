@@ -16,7 +16,7 @@ from django.db.models import Q
 from scoring import jobs, tiles
 from scoring.facts import partitions
 from scoring.jobs import Progress
-from scoring.models import KEPT_AT_LEAST, Job, Signal, Source
+from scoring.models import KEPT_AT_LEAST, Job, Partition, Signal, Source
 from scoring.models.raw import cursor
 
 RETENTION = "retention"
@@ -58,9 +58,9 @@ def run_retention(*, job: Job, clock: Callable[[], datetime]) -> None:
             jobs.finish(job=job, result={"postponed": "events are being folded; tomorrow again"}, at=clock())
             return
     closed = _closed_days()
-    for week in partitions.between(*_not_yet_dropped(closed)):
-        if week.name >= place.week:
-            place = _drop(job, week, place, clock)
+    for partition in partitions.between(*_not_yet_dropped(closed)):
+        if partition.name >= place.week:
+            place = _drop(job, partition, place, clock)
     gone = sum(map(partitions.drop_if_empty, _long_past(clock())))
     result = {"events": place.events, "partitions": gone, "dropped_before": _as_text(closed)}
     jobs.finish(job=job, result=result, at=clock())
@@ -71,7 +71,7 @@ class _Place:
     """How far the job is: its cursor."""
 
     closed: bool = False
-    week: str = ""  # the partition that is gone through now
+    week: str = ""  # the partition that is gone through now, most often of a week
     block: int = 0  # its first page that is left
     events: int = 0  # dropped so far
 
@@ -134,24 +134,24 @@ def _as_text(closed: dict[int, date]) -> dict[str, str]:
 # ---- dropping events ----------------------------------------------------------------------------------------
 
 
-def _drop(job: Job, week: partitions.Week, place: _Place, clock: Callable[[], datetime]) -> _Place:
+def _drop(job: Job, partition: Partition, place: _Place, clock: Callable[[], datetime]) -> _Place:
     """Drop what is closed in one partition; return where the job stands then."""
-    start = place.block if week.name == place.week else 0
-    for block in range(start, week.blocks, BLOCKS):
+    start = place.block if partition.name == place.week else 0
+    for block in range(start, partition.blocks, BLOCKS):
         with transaction.atomic(durable=True), cursor() as c:
-            (dropped,) = c.execute(_drop_sql(week.name, block, block + BLOCKS)).fetchone() or (0,)
-            place = _Place(True, week.name, block + BLOCKS, place.events + dropped)
+            (dropped,) = c.execute(_drop_sql(partition.name, block, block + BLOCKS)).fetchone() or (0,)
+            place = _Place(True, partition.name, block + BLOCKS, place.events + dropped)
             cursor_: dict[str, Any] = {field: getattr(place, field) for field in _Place.__slots__}
-            step = f"dropping events of the week of {week.monday} ({place.events:,} so far)"
-            jobs.report(job=job, progress=Progress(step, block + BLOCKS, week.blocks, cursor_), at=clock())
+            step = f"dropping events of {partition.first} and later ({place.events:,} so far)"
+            jobs.report(job=job, progress=Progress(step, block + BLOCKS, partition.blocks, cursor_), at=clock())
     return place
 
 
-def _drop_sql(week: str, first: int, end: int) -> str:
+def _drop_sql(partition: str, first: int, end: int) -> str:
     """The names of partitions and the numbers are our own."""
     return f"""
 WITH old AS (
-    DELETE FROM ONLY {week} e USING scoring_source s
+    DELETE FROM ONLY {partition} e USING scoring_source s
     WHERE e.ctid >= '({first},0)'::tid AND e.ctid < '({end},0)'::tid
       AND s.id = e.source_id AND e.at < s.events_from::timestamp AT TIME ZONE 'UTC'
     RETURNING e.source_id, substr(sha256(convert_to(e.message_id, 'UTF8')), 1, 16) AS digest
@@ -161,9 +161,9 @@ WITH old AS (
 SELECT count(*) FROM old"""  # noqa: S608
 
 
-def _long_past(at: datetime) -> Iterator[partitions.Week]:
-    today = at.astimezone(UTC).date()
-    return iter(partitions.between(date.min, today - timedelta(days=KEPT_AT_LEAST + partitions.DAYS)))
+def _long_past(at: datetime) -> Iterator[Partition]:
+    kept_from = at.astimezone(UTC).date() - timedelta(days=KEPT_AT_LEAST)
+    return (partition for partition in partitions.between(date.min, kept_from) if partition.end <= kept_from)
 
 
 def first_open_day(*, source: Source, times: Iterable[datetime], received_at: datetime) -> date | None:

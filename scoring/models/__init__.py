@@ -21,6 +21,7 @@ from scoring.models.facts import (
 )
 from scoring.models.imports import ImportedFile, RejectedLine
 from scoring.models.jobs import Job
+from scoring.models.partitions import Partition, event_partitions
 from scoring.models.rules import Publication, RuleSet, RuleVersion
 from scoring.models.scores import (
     SHARDS,
@@ -57,6 +58,7 @@ __all__ = [
     "Library",
     "Outcome",
     "Parked",
+    "Partition",
     "Precedence",
     "ProductUser",
     "Publication",
@@ -75,5 +77,6 @@ __all__ = [
     "Touched",
     "Traffic",
     "TraitChange",
+    "event_partitions",
     "shard_of",
 ]

@@ -218,7 +218,7 @@ class EmailLink(models.Model):
 
 
 class Event(models.Model):
-    """One call of a sender, as it came. Partitioned by week of `at`; never changed, but by erasure."""
+    """One call of a sender, as it came. Partitioned by `at` (see partitions); never changed, but by erasure."""
 
     id = models.BigIntegerField(primary_key=True)
     source = models.ForeignKey(Source, on_delete=models.DO_NOTHING, related_name="+")

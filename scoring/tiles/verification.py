@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from scoring import language
 from scoring.compiler.fold import KEY, MERGED, fold_sql
-from scoring.models import Account, Identity, Signal
+from scoring.models import Account, Identity, Partition, Signal, event_partitions
 from scoring.models.raw import cursor
 from scoring.tiles.folding import FIRST_DAY, RESOLVED
 from scoring.tiles.locks import Cursor
 
-STRETCH_BYTES = 64 * 1024 * 1024  # of stored events in one stretch, or a MOST_STRETCHES-th of all if that is more
+STRETCH_PAGES = 8192  # of 8 kB of stored events in one stretch, or a MOST_STRETCHES-th of all if that is more
 MOST_STRETCHES = 40  # each reads the tiles once
 
 
@@ -51,7 +52,7 @@ def verify(
     """
     ids = None if signals is None else {signal.pk for signal in signals}
     with cursor() as c:
-        for first, end in list(_stretches(c, verified_from())):
+        for first, end in list(_stretches(verified_from())):
             stretch, difference = _compare(c, ids, first, end)
             on_progress(stretch)
             if difference:
@@ -69,24 +70,25 @@ def verified_from() -> date | None:
 KEPT_FROM = "SELECT max(events_from) FROM scoring_source"
 
 
-def _stretches(c: Cursor, since: date | None) -> Iterator[tuple[str, str]]:
-    """Yield (first day, end): whole weeks of about STRETCH_BYTES, together all days from `since` on."""
-    weeks = c.execute(_WEEKS).fetchall()
-    most = max(STRETCH_BYTES, sum(size for _, size in weeks) // MOST_STRETCHES)
+def _stretches(since: date | None) -> Iterator[tuple[str, str]]:
+    """Yield (first day, end): whole days of about STRETCH_PAGES, together all days from `since` on."""
+    partitions = event_partitions()
+    most = max(STRETCH_PAGES, sum(partition.blocks for partition in partitions) // MOST_STRETCHES)
     first, held = since.isoformat() if since else "-infinity", 0
-    for monday, size in weeks:
-        if held and held + size > most and (since is None or monday > since):
-            yield first, monday.isoformat()
-            first, held = monday.isoformat(), 0
-        held += size
+    for day, pages in chain.from_iterable(_pieces(partition, most) for partition in partitions):
+        if held and held + pages > most and (since is None or day > since):
+            yield first, day.isoformat()
+            first, held = day.isoformat(), 0
+        held += pages
     yield first, "infinity"
 
 
-_WEEKS = """
-SELECT to_date(right(k.relname, 8), 'YYYYMMDD') AS monday, pg_relation_size(k.oid) AS size
-FROM pg_inherits h JOIN pg_class k ON k.oid = h.inhrelid
-WHERE h.inhparent = 'scoring_event'::regclass ORDER BY monday
-"""
+def _pieces(partition: Partition, most: int) -> Iterator[tuple[date, int]]:
+    """Yield (first day, pages): of a partition that is larger than `most`, as many pieces of as many days."""
+    days = (partition.end - partition.first).days
+    pieces = min(days, -(-partition.blocks // most) or 1)
+    for piece in range(pieces):
+        yield partition.first + timedelta(days=days * piece // pieces), partition.blocks // pieces
 
 
 def _compare(c: Cursor, ids: set[int] | None, first: str, end: str) -> tuple[Stretch, Difference | None]:

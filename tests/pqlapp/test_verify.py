@@ -49,7 +49,7 @@ class TestTiles:
     def test_are_equal_where_all_is_well(self) -> None:
         assert "equal: 42 tiles" in verify("--tiles")
 
-    @pytest.mark.parametrize("stretch_bytes", [1, 10**9])
+    @pytest.mark.parametrize("stretch_pages", [1, 10**9])
     @pytest.mark.parametrize(
         ("fault", "told"),
         [
@@ -64,10 +64,10 @@ class TestTiles:
         ],
     )
     def test_name_the_difference(
-        self, fault: str, told: str, stretch_bytes: int, monkeypatch: pytest.MonkeyPatch
+        self, fault: str, told: str, stretch_pages: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(verification, "STRETCH_BYTES", stretch_bytes)
-        monkeypatch.setattr(verification, "MOST_STRETCHES", 10**9 if stretch_bytes == 1 else 1)
+        monkeypatch.setattr(verification, "STRETCH_PAGES", stretch_pages)
+        monkeypatch.setattr(verification, "MOST_STRETCHES", 10**9 if stretch_pages == 1 else 1)
         day = ago(days=400).date()
         spoil(f"{fault} day = '{day}' AND signal_id = (SELECT min(signal_id) FROM scoring_tile)")
         words = difference("--tiles")
@@ -80,7 +80,7 @@ class TestTiles:
         assert difference("--tiles").startswith("on 0044-03-15")
 
     def test_are_compared_in_stretches_that_cover_all_days(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verification, "STRETCH_BYTES", 1)
+        monkeypatch.setattr(verification, "STRETCH_PAGES", 1)
         monkeypatch.setattr(verification, "MOST_STRETCHES", 10**9)
         told: list[tiles.Stretch] = []
         assert tiles.verify(on_progress=told.append) is None

@@ -1,8 +1,10 @@
 """Events come late, early, twice and around midnight: each counts once, on its own day."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from scoring import engine, language, scores, tiles
 from scoring.facts import partitions
@@ -21,6 +23,22 @@ def rescore(day: date) -> Score:
         scores.sweep(shard=shard, as_of=day, at=at)
         scores.rescore_touched(shard=shard, as_of=day, at=at)
     return Score.objects.get()
+
+
+def filled() -> list[tuple[date, date]]:
+    """The partitions that hold something, each by its first day and the day after it."""
+    return [(one.first, one.end) for one in partitions.between(date.min, date.max) if one.blocks]
+
+
+@pytest.fixture
+def none_yet(db: None) -> Iterator[None]:
+    """Drop, for this test, the partitions that tests before it made and committed."""
+    with connection.cursor() as c:
+        for partition in partitions.between(date.min, date.max):
+            c.execute(f"DROP TABLE {partition.name}")
+    partitions.forget()
+    yield
+    partitions.forget()
 
 
 class TestAnEventOfTheFuture:
@@ -44,13 +62,14 @@ class TestAnEventOfTheFuture:
         assert rescore(TODAY + timedelta(days=5)).usage == 5000
 
 
+@pytest.mark.usefixtures("none_yet")
 class TestALateEvent:
-    @pytest.mark.parametrize("days", [8, 400, 4000, 700_000])
+    @pytest.mark.parametrize("days", [8, 400, 1800])
     def test_is_stored_in_a_partition_of_its_week(self, days: int) -> None:
         at = ago(days=days)
         send(call(into="acme", at=at))
         monday = at.date() - timedelta(days=at.weekday())
-        assert monday in {week.monday for week in partitions.between(date.min, TODAY) if week.blocks}
+        assert filled() == [(monday, monday + timedelta(days=7))]
         assert tiles.verify() is None
 
     def test_changes_the_score_at_once_if_its_day_still_counts(self) -> None:
@@ -85,10 +104,65 @@ class TestARepetition:
         assert counts(ANYTHING) == {"acme": 5}
 
 
+@pytest.mark.usefixtures("none_yet")
 class TestPartitions:
     def test_of_the_coming_weeks_are_there_before_their_events(self) -> None:
-        partitions.forget()  # what tests before this one made was rolled back
         partitions.prepare_partitions(at=NOW)
-        mondays = {week.monday for week in partitions.between(TODAY, date.max)}
+        weeks = {(week.first, week.end) for week in partitions.between(TODAY, date.max)}
         this = TODAY - timedelta(days=TODAY.weekday())
-        assert mondays >= {this + timedelta(weeks=n) for n in range(5)}
+        assert weeks >= {(this + timedelta(weeks=n), this + timedelta(weeks=n + 1)) for n in range(5)}
+
+    @pytest.mark.parametrize(
+        ("day", "first", "end"),
+        [
+            (date(2016, 7, 1), date(2016, 1, 4), date(2017, 1, 2)),  # a year begins with its first Monday
+            (date(2016, 1, 3), date(2015, 1, 5), date(2016, 1, 4)),
+            (date(2027, 1, 4), date(2027, 1, 4), date(2028, 1, 3)),
+            (date(1970, 1, 1), date.min, date(2000, 1, 3)),
+            (date.min, date.min, date(2000, 1, 3)),
+            (date(2100, 1, 4), date(2100, 1, 4), date.max),
+            (date.max, date(2100, 1, 4), date.max),
+        ],
+    )
+    def test_of_dates_that_are_far_off_hold_a_year_or_all_of_them(self, day: date, first: date, end: date) -> None:
+        send(call(into="acme", at=datetime(day.year, day.month, day.day, 23, tzinfo=UTC)))
+        assert filled() == [(first, end)]
+        assert counts(ANYTHING) == {"acme": 1}
+        assert tiles.verify() is None
+
+    def test_are_few_whatever_a_clock_says(self) -> None:
+        wild = [datetime(year, month, 1, tzinfo=UTC) for year in range(1, 9999, 40) for month in (1, 6)]
+        wild += [NOW + timedelta(weeks=n) for n in range(14, 400)]
+        assert send(*(call(into="acme", at=at) for at in wild)).accepted == len(wild)
+        assert len(partitions.between(date.min, date.max)) < 20
+        assert tiles.verify() is None
+
+    def test_of_a_year_leave_out_the_weeks_that_have_their_own(self) -> None:
+        this = datetime(2027, 6, 16, tzinfo=UTC)
+        send(call(into="acme", at=this), at=this)
+        send(*(call(into="acme", at=this + timedelta(days=days)) for days in (-100, 0, 6, 100)))
+        assert filled() == [
+            (date(2027, 1, 4), date(2027, 6, 14)),
+            (date(2027, 6, 14), date(2027, 6, 21)),
+            (date(2027, 6, 21), date(2028, 1, 3)),
+        ]
+        assert counts(ANYTHING) == {"acme": 5}
+        assert tiles.verify() is None
+
+    def test_of_a_year_hold_its_weeks_when_they_come(self) -> None:
+        then = NOW + timedelta(days=300)
+        send(call(into="acme", at=then))
+        partitions.prepare_partitions(at=then)
+        send(call(into="acme", at=then), at=then)
+        assert filled() == [(date(2027, 1, 4), date(2028, 1, 3))]
+        assert counts(ANYTHING) == {"acme": 2}
+
+    def test_that_hold_much_are_verified_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        send(*(call(into="acme", at=datetime(2015, 1 + n % 12, 9, tzinfo=UTC)) for n in range(400)))
+        monkeypatch.setattr(tiles.verification, "STRETCH_PAGES", 1)
+        monkeypatch.setattr(tiles.verification, "MOST_STRETCHES", 10**9)
+        told: list[tiles.Stretch] = []
+        assert tiles.verify(on_progress=told.append) is None
+        assert len(told) > 3
+        assert [told[0].first, *(stretch.end for stretch in told)] == [*(stretch.first for stretch in told), "infinity"]
+        assert sum(stretch.counted for stretch in told) == 400

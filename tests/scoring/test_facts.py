@@ -105,6 +105,7 @@ class TestRecord:
         send(call(by="ann", at=at))
         assert stored_events() == 1
         assert Tile.objects.get().day == at.date()
+        assert tiles.verify() is None
 
     def test_puts_the_edges_of_a_week_where_they_belong(self) -> None:
         monday = datetime(2026, 3, 30, tzinfo=UTC)

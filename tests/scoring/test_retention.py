@@ -60,7 +60,7 @@ def rows(sql: str) -> list[Any]:
 
 
 def weeks() -> set[date]:
-    return {week.monday for week in partitions.between(date.min, date.max)}
+    return {week.first for week in partitions.between(date.min, date.max)}
 
 
 def old_and_new(slug: str = "app") -> None:
@@ -204,7 +204,7 @@ class TestJob:
 
         keep()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tiles.verification, "STRETCH_BYTES", 1)
+            patch.setattr(tiles.verification, "STRETCH_PAGES", 1)
             patch.setattr(tiles.verification, "MOST_STRETCHES", 10**9)
             assert tiles.verify(on_progress=drop_at_once) is None
         assert len(told) > 10
@@ -321,7 +321,7 @@ class TestBesideOthers:
         send(call(into="acme", at=ago(days=200)))
         with connection.cursor() as c:
             c.execute("DELETE FROM scoring_event")
-        (week,) = [week for week in partitions.between(date.min, date.max) if week.monday <= ago(days=200).date()]
+        (week,) = [week for week in partitions.between(date.min, date.max) if week.first <= ago(days=200).date()]
         there, go_on = meeting.hold(monkeypatch, tiles, "append")
         ingest = meeting.start(lambda: send(call(into="acme", at=ago(days=200))))
         with let_go(go_on):
