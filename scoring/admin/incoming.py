@@ -46,8 +46,8 @@ class SourcePages(AdminPages):
         if db_field.name == "conversion_events":
             field.help_text = (
                 'Events that are conversions, as JSON: [{"event": "Plan Bought", "kind": "paid", "amount": "price"}]. '
-                "Each such event that comes from now on also records an outcome of its account; the amount is the "
-                "property that holds it, and may be left out."
+                "Each such event also records an outcome of its account, whether it comes or has come: a job looks "
+                "through history. The amount is the property that holds it, and may be left out."
             )
         return field
 
@@ -67,7 +67,8 @@ class SourcePages(AdminPages):
         """Make the source, or change what was changed."""
         said = form.cleaned_data
         if "conversion_events" in form.changed_data:
-            facts.set_conversions(source=obj, events=said["conversion_events"] or [])
+            said_to_be = said["conversion_events"] or []
+            facts.set_conversions(source=obj, events=said_to_be, by=who(request), at=timezone.now())
         if "keep_events_days" in form.changed_data:
             facts.keep_events(source=obj, days=said["keep_events_days"])
         if change:

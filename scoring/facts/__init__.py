@@ -18,21 +18,21 @@ from scoring.facts.arrivals import (
     turned_away,
     watch,
 )
+from scoring.facts.conversions import CONVERSIONS, InvalidConversions, run_conversions, set_conversions
 from scoring.facts.outcomes import account_named, exclude, lift_exclusion, record_outcome
 from scoring.facts.partitions import prepare_partitions
 from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of, record
 from scoring.facts.retention import RETENTION, KeptTooShort, drop_later, keep_events, run_retention
 from scoring.facts.senders import (
-    InvalidConversions,
     create_key,
     create_source,
     fix_rebase,
     key_for,
     revoke_key,
-    set_conversions,
 )
 
 __all__ = [
+    "CONVERSIONS",
     "LOOKS",
     "RETENTION",
     "CannotMerge",
@@ -69,6 +69,7 @@ __all__ = [
     "record",
     "record_outcome",
     "revoke_key",
+    "run_conversions",
     "run_retention",
     "separate_account",
     "set_conversions",

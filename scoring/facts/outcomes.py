@@ -1,10 +1,9 @@
 """What people and other systems tell of accounts: outcomes, and who must not count."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from django.contrib.auth.models import User
@@ -16,8 +15,6 @@ from scoring.models import Account, Exclusion, Lane, Outcome, Source
 from scoring.models.raw import cursor
 
 Cursor = psycopg.Cursor[Any]
-
-LARGEST_AMOUNT = 10**14
 
 
 def record_outcome(
@@ -62,62 +59,6 @@ def _held(account: Account) -> int | None:
 
 
 _HELD = "SELECT merged_into_id FROM scoring_account WHERE id = %(account)s::bigint FOR KEY SHARE"
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """What it means for an account that an event happened."""
-
-    kind: str  # of outcome
-    amount: str | None = None  # the property that holds it
-
-    def amount_of(self, properties: Mapping[str, Any]) -> Decimal | None:
-        """Return the amount with two decimals; None if the event tells none that is a number of at most 14 digits."""
-        value = properties.get(self.amount) if self.amount else None
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            return None
-        try:
-            amount = Decimal(str(value)).quantize(Decimal("0.01"))
-        except ArithmeticError:
-            return None
-        return amount if amount.is_finite() and abs(amount) < LARGEST_AMOUNT else None
-
-
-def conversions(source: Source) -> dict[str, Conversion]:
-    """Return what the source's events mean, by the name of the event."""
-    return {
-        entry["event"]: Conversion(entry["kind"], entry.get("amount") or None) for entry in source.conversion_events
-    }
-
-
-class Converted(NamedTuple):
-    """An event that is a conversion, as a row of outcomes."""
-
-    message_id: str
-    account_id: int
-    named_id: int | None
-    identity_id: int | None  # only where no account was named
-    kind: str
-    at: datetime
-    amount: Decimal | None
-
-
-def store_conversions(c: Cursor, rows: Iterable[Converted], *, source: Source, received_at: datetime) -> None:
-    """Store the outcomes of new events, in the transaction that stores the events."""
-    ordered = sorted(rows, key=lambda row: row.message_id)
-    if ordered:
-        columns = dict(zip(Converted._fields, map(list, zip(*ordered, strict=True)), strict=True))
-        c.execute(_CONVERTED, {**columns, "source": source.pk, "received_at": received_at})
-
-
-_CONVERTED = """
-INSERT INTO scoring_outcome (message_id, account_id, named_id, identity_id, kind, at, amount, source_id, received_at)
-SELECT message_id, account_id, named_id, identity_id, kind, at, amount, %(source)s::bigint, %(received_at)s::timestamptz
-FROM unnest(%(message_id)b::text[], %(account_id)s::bigint[], %(named_id)s::bigint[], %(identity_id)s::bigint[],
-            %(kind)b::text[], %(at)b::timestamptz[], %(amount)s::numeric[])
-AS n(message_id, account_id, named_id, identity_id, kind, at, amount)
-ORDER BY message_id ON CONFLICT (message_id) DO NOTHING
-"""
 
 
 def follow(c: Cursor, users: Iterable[int]) -> set[int]:

@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 
 from scoring import handoffs, identity, tiles
 from scoring.compiler.query import Query
-from scoring.facts import arrivals, outcomes, partitions, retention
+from scoring.facts import arrivals, conversions, outcomes, partitions, retention
 from scoring.facts.arrivals import Envelope
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
@@ -313,7 +313,7 @@ def _store(
     events = _relation(c, rows)
     c.execute(_events_sql(events.sql), {**events.params, **common})
     _store_traits(c, list(_traits(new, rows)), common)
-    outcomes.store_conversions(c, _converted(source, new, rows), source=source, received_at=received_at)
+    conversions.store(c, _converted(c, source, new, rows, received_at), source=source)
     named = [row for row in rows if not row.inherited and row.name not in CALLS_THAT_ARE_NOT_USE]
     deserted = _homes_without(c, named, people, signals)
     tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
@@ -450,19 +450,22 @@ FROM ({events}) AS fresh ORDER BY at, message_id COLLATE "C"
 """  # noqa: S608
 
 
-def _converted(source: Source, new: Sequence[_Item], rows: Sequence[_Row]) -> Iterator[outcomes.Converted]:
+def _converted(
+    c: Cursor, source: Source, new: Sequence[_Item], rows: Sequence[_Row], received_at: datetime
+) -> Iterator[conversions.Converted]:
     """Yield the outcomes of those events that the source calls conversions."""
-    means = outcomes.conversions(source)
+    means = conversions.meant(c, source)
     for item, row in zip(new, rows, strict=True) if means else ():
-        if meant := means.get(row.name):
-            yield outcomes.Converted(
-                message_id=f"event:{source.pk}:{item.digest.hex()}",
+        if meaning := means.get(row.name):
+            yield conversions.Converted(
+                message_id=conversions.outcome_id(source, row.message_id),
                 account_id=row.account_id,
                 named_id=row.named_id if row.named_id != row.account_id else None,
                 identity_id=row.identity_id if row.inherited else None,
-                kind=meant.kind,
+                kind=meaning.kind,
                 at=row.at,
-                amount=meant.amount_of(item.fact.properties),
+                amount=conversions.amount(item.fact.properties.get(meaning.amount)) if meaning.amount else None,
+                received_at=received_at,
             )
 
 
