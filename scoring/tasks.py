@@ -22,11 +22,12 @@ RUNNERS = {
     rules.PUBLISH: rules.run_publish,
     rules.PREPARE: rules.run_prepare,
     tiles.REFOLD: tiles.run_refold,
+    facts.MERGE: facts.run_merge,
     facts.CONVERSIONS: facts.run_conversions,
     facts.RETENTION: facts.run_retention,
 }
 # Without these something stored stays wrong, whoever stopped them and whatever they failed by.
-MUST_BE_DONE = (tiles.REFOLD, facts.CONVERSIONS)
+MUST_BE_DONE = (tiles.REFOLD, facts.MERGE, facts.CONVERSIONS)
 
 
 def rescore(*, shard: int) -> scores.Rescored:

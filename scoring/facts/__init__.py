@@ -1,6 +1,15 @@
 """Facts: what senders, people and other systems say happened. Whatever is known comes in by these verbs."""
 
-from scoring.facts.accounts import CannotMerge, MergePreview, Side, merge_accounts, preview_merge, separate_account
+from scoring.facts.accounts import (
+    MERGE,
+    CannotMerge,
+    MergePreview,
+    Side,
+    merge_accounts,
+    preview_merge,
+    run_merge,
+    separate_account,
+)
 from scoring.facts.arrivals import (
     LOOKS,
     Count,
@@ -34,6 +43,7 @@ from scoring.facts.senders import (
 __all__ = [
     "CONVERSIONS",
     "LOOKS",
+    "MERGE",
     "RETENTION",
     "CannotMerge",
     "Count",
@@ -70,6 +80,7 @@ __all__ = [
     "record_outcome",
     "revoke_key",
     "run_conversions",
+    "run_merge",
     "run_retention",
     "separate_account",
     "set_conversions",

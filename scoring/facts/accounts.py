@@ -1,11 +1,12 @@
 """Accounts that turn out to be one. Events never change: the account that they name counts for the other from then on.
 
 A merge is a pointer from the one account to the other, so it does not matter whether events come before or after it.
-Homes, tiles, traits and outcomes follow at once, scores when the touched accounts are judged, leads by the hint that
-is left for them. Taking it back removes the pointer; events that named the account are folded anew by a job.
+Homes, tiles, traits and outcomes follow at once, of a large account the rest by a job, in steps for which senders need
+not wait long; scores when the touched accounts are judged, leads by the hint that is left for them. Taking it back
+removes the pointer; events that named the account are folded anew by a job.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,15 +15,18 @@ import psycopg
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from scoring import handoffs, identity, tiles
+from scoring import handoffs, identity, jobs, tiles
 from scoring.facts import outcomes
+from scoring.jobs import Progress
 from scoring.language import signal_digest
 from scoring.language.document import ANYTHING
-from scoring.models import Account, Crossed, Lane, ProductUser, RuleSet, Score
+from scoring.models import Account, Crossed, Job, Lane, ProductUser, RuleSet, Score
 from scoring.models.raw import cursor
 
 Cursor = psycopg.Cursor[Any]
 
+MERGE = "merge"
+MOVED_AT_ONCE = 5_000  # rows of each table, while senders wait
 WINDOW = 28  # days of events that a preview counts
 
 
@@ -99,8 +103,8 @@ AND t.day BETWEEN %(first)s::date AND %(last)s::date
 def merge_accounts(*, other: Account, into: Account, by: AbstractBaseUser | None, at: datetime) -> Account:
     """Let `other` count for `into` from now on, for ever back, and return `into`.
 
-    Accounts that were merged into `other` before go along. Stops senders for as long as it takes to move the tiles.
-    Commits. Raises CannotMerge.
+    Accounts that were merged into `other` before go along. Stops senders while it moves what is there; of a large
+    account a job moves the rest. Commits. Raises CannotMerge.
     """
     with transaction.atomic(durable=True), cursor() as c:
         tiles.stop_senders(c)
@@ -108,15 +112,48 @@ def merge_accounts(*, other: Account, into: Account, by: AbstractBaseUser | None
         _check(other, into)
         Account.objects.filter(merged_into=other).update(merged_into=into)
         Account.objects.filter(pk=other.pk).update(merged_into=into, merged_at=at, merged_by_id=by.pk if by else None)
-        touched = {other.pk, into.pk} | _move_in(c, residents_of=other, at=at)
-        tiles.follow_account(c, was=other.pk, now=into.pk)
-        for statement in (_MOVE_TRAITS, _MOVE_OUTCOMES):
-            c.execute(statement, {"was": other.pk, "now": into.pk})
-        handoffs.touch(accounts=touched - {into.pk}, cause="identity", lane=Lane.LIVE, at=at)
+        _, is_all = _move_some(c, was=other.pk, now=into.pk)
+        if not is_all:
+            jobs.create(kind=MERGE, arguments={"account": other.pk, "label": f"{other} into {into}"}, by=by, at=at)
+        handoffs.touch(accounts=[other.pk], cause="identity", lane=Lane.LIVE, at=at)
         handoffs.touch(accounts=[into.pk], cause="merge", lane=Lane.LIVE, at=at)
         _hint_at_leads(other, at)
     into.refresh_from_db()
     return into
+
+
+def run_merge(*, job: Job, clock: Callable[[], datetime]) -> None:
+    """Move what is left at a merged account to the one that counts for it, step by step, to the end.
+
+    Whoever lives at the account meanwhile may still add to it. Raises jobs.LeaseLost if somebody else took it over.
+    """
+    moved, is_all = job.cursor.get("moved", 0), False
+    while not is_all:
+        with transaction.atomic(durable=True), cursor() as c:
+            tiles.stop_senders(c)
+            account = Account.objects.get(pk=job.arguments["account"])
+            if account.merged_into_id is None:
+                break  # they were parted meanwhile
+            some, is_all = _move_some(c, was=account.pk, now=account.merged_into_id)
+            moved += some
+            cause = "merge" if is_all else "identity"
+            handoffs.touch(accounts=[account.merged_into_id], cause=cause, lane=Lane.BULK, at=clock())
+            jobs.report(job=job, progress=Progress("moving what it counted", moved, None, {"moved": moved}), at=clock())
+    jobs.finish(job=job, result={"moved": moved}, at=clock())
+
+
+def _move_some(c: Cursor, *, was: int, now: int) -> tuple[int, bool]:
+    """Move the account's residents, tiles, traits and outcomes, so many of each; return how many, and if that was all.
+
+    Nobody folds or stores events meanwhile. Where people live counts first: what they do comes to their home.
+    """
+    moved = [
+        identity.rehouse(c, was=was, now=now, most=MOVED_AT_ONCE),
+        tiles.follow_account(c, was=was, now=now, most=MOVED_AT_ONCE),
+        outcomes.follow_account(c, was=was, now=now, most=MOVED_AT_ONCE),
+        c.execute(_MOVE_TRAITS, {"was": was, "now": now, "most": MOVED_AT_ONCE}).rowcount,
+    ]
+    return sum(moved), max(moved) < MOVED_AT_ONCE
 
 
 def separate_account(*, account: Account, at: datetime) -> Account:
@@ -168,11 +205,7 @@ def _hint_at_leads(account: Account, at: datetime) -> None:
 
 _MOVE_TRAITS = """
 UPDATE scoring_traitchange SET account_id = %(now)s::bigint, named_id = coalesce(named_id, account_id)
-WHERE account_id = %(was)s::bigint
-"""
-_MOVE_OUTCOMES = """
-UPDATE scoring_outcome SET account_id = %(now)s::bigint, named_id = coalesce(named_id, account_id)
-WHERE account_id = %(was)s::bigint AND identity_id IS NULL
+WHERE id IN (SELECT id FROM scoring_traitchange WHERE account_id = %(was)s::bigint LIMIT %(most)s::int)
 """
 _PART_TRAITS = """
 UPDATE scoring_traitchange SET account_id = named_id, named_id = NULL WHERE named_id = %(account)s::bigint

@@ -61,6 +61,19 @@ def _held(account: Account) -> int | None:
 _HELD = "SELECT merged_into_id FROM scoring_account WHERE id = %(account)s::bigint FOR KEY SHARE"
 
 
+def follow_account(c: Cursor, *, was: int, now: int, most: int) -> int:
+    """Let outcomes that count for the one account count for the other, at most so many; return how many."""
+    return c.execute(_MOVE, {"was": was, "now": now, "most": most}).rowcount
+
+
+# Of one that came to somebody's home nobody named an account.
+_MOVE = """
+UPDATE scoring_outcome SET account_id = %(now)s::bigint,
+    named_id = CASE WHEN identity_id IS NULL THEN coalesce(named_id, account_id) END
+WHERE id IN (SELECT id FROM scoring_outcome WHERE account_id = %(was)s::bigint LIMIT %(most)s::int)
+"""
+
+
 def follow(c: Cursor, users: Iterable[int]) -> set[int]:
     """Move the outcomes that count for the homes of these users there where they are now; return all accounts."""
     return {account for (account,) in c.execute(_FOLLOW, {"users": sorted(set(users))})}

@@ -7,7 +7,7 @@ known already needs no second look: `is_news` tells cheaply whether there is any
 from scoring.identity.calls import Call, Turn, is_broken, plausible_email
 from scoring.identity.directory import Directory, Known, Moved, Resident, forget, groups, is_news, look_up, residents
 from scoring.identity.homes import FREE_MAIL, merged
-from scoring.identity.linking import Change, Linked, link, settle
+from scoring.identity.linking import Change, Linked, link, rehouse, settle
 
 __all__ = [
     "FREE_MAIL",
@@ -27,6 +27,7 @@ __all__ = [
     "look_up",
     "merged",
     "plausible_email",
+    "rehouse",
     "residents",
     "settle",
 ]

@@ -89,6 +89,19 @@ def settle(c: Cursor, users: Iterable[int], *, at: datetime) -> list[Change]:
     return [Change(user, user, home, homes[user].account) for user, home in before.items()]
 
 
+def rehouse(c: Cursor, *, was: int, now: int, most: int) -> int:
+    """Let the users whose home is the one account live at the other, which it was merged into, at most so many.
+
+    Returns how many. Nobody else may move users or store their events meanwhile.
+    """
+    return c.execute(_REHOUSE, {"was": was, "now": now, "most": most}).rowcount
+
+
+_REHOUSE = """
+UPDATE scoring_productuser SET home_id = %(now)s::bigint WHERE id IN (
+    SELECT id FROM scoring_productuser
+    WHERE home_id = %(was)s::bigint AND merged_into_id IS NULL LIMIT %(most)s::int)
+"""
 _HOMES_NOW = """
 SELECT id, home_id FROM scoring_productuser WHERE id = ANY (%(users)s::bigint[]) AND merged_into_id IS NULL ORDER BY id
 """

@@ -39,14 +39,20 @@ FROM gone ORDER BY 1, 2, day, 3
 _ACCOUNTS_OF = "SELECT DISTINCT account_id FROM scoring_tile WHERE user_id = ANY (%(users)s::bigint[])"
 
 
-def follow_account(c: Cursor, *, was: int, now: int) -> None:
-    """Move the tiles of events that named the account to the other one. Nobody folds or stores events meanwhile."""
-    c.execute(_MOVE_NAMED, {"was": was, "now": now})
+def follow_account(c: Cursor, *, was: int, now: int, most: int) -> int:
+    """Move tiles of the one account to the other, at most so many; return how many.
+
+    Of events that named it, and of those who live there: their home is the other one too. Nobody folds or stores
+    events meanwhile.
+    """
+    return c.execute(_MOVE_ALL, {"was": was, "now": now, "most": most}).rowcount
 
 
-_MOVE_NAMED = f"""
+_MOVE_ALL = f"""
 WITH gone AS (
-    DELETE FROM scoring_tile WHERE account_id = %(was)s::bigint AND NOT inherited RETURNING *
+    DELETE FROM scoring_tile WHERE id IN (
+        SELECT id FROM scoring_tile WHERE account_id = %(was)s::bigint LIMIT %(most)s::int)
+    RETURNING *
 )
 INSERT INTO scoring_tile ({TILE_COLUMNS})
 SELECT signal_id, %(now)s::bigint, user_id, inherited, day, {_VALUES} FROM gone ORDER BY 1, 2, day, 3

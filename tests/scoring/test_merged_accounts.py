@@ -137,6 +137,73 @@ class TestMerge:
         assert (seen.users, seen.events) == (2, 4)
 
 
+class TestLargeAccount:
+    """One of which a merge moves only some at once, and a job the rest."""
+
+    @pytest.fixture(autouse=True)
+    def two_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(facts.accounts, "MOVED_AT_ONCE", 2)
+
+    def filled(self) -> None:
+        """Let five people live at acme, do something there and elsewhere, and buy."""
+        for n in range(5):
+            send(join(f"user {n}", "acme", at=ago(3)), call(by=f"user {n}"), call(by=f"user {n}", into="initech"))
+            send(call(into="acme", at=ago(n)), call("$group", into="acme", account_traits={"size": n}, at=ago(n)))
+            bought: dict[str, Any] = {"kind": "won", "at": NOW, "received_at": NOW, "message_id": f"bought {n}"}
+            facts.record_outcome(account=account("acme"), **bought)
+        send(call(into="globex"))
+
+    def left(self) -> int:
+        acme = account("acme")
+        rows = acme.residents.count() + acme.outcomes.count() + acme.trait_changes.count()
+        return rows + counts().get("acme", 0)
+
+    def test_has_moved_when_the_job_is_done(self) -> None:
+        publish(INVITES)
+        self.filled()
+        merge("acme", "globex")
+        assert self.left() > 0
+        assert tasks.jobs.left(kinds=[facts.MERGE]) is not None
+        work_off()
+        assert self.left() == 0
+        assert counts() == {"globex": 11, "initech": 5}
+        assert {home(f"user {n}") for n in range(5)} == {Key("group", "globex")}
+        assert account("globex").outcomes.count() == 5
+        assert tiles.verify() is None
+        rescore_all(as_of=TODAY, at=LATER)
+        assert {key.external_id for key in stored()} == {"globex", "initech"}
+
+    def test_takes_along_what_people_do_there_meanwhile(self) -> None:
+        self.filled()
+        merge("acme", "globex")
+        send(*(call(by=f"user {n}") for n in range(5)), call(into="acme"))
+        send(identify("user 4", device="phone"), join("user 3", "initech", at=ago(9)))
+        work_off()
+        assert counts() == {"globex": 15, "initech": 7}
+        assert tiles.verify() is None
+
+    def test_goes_on_to_where_the_other_one_goes(self) -> None:
+        self.filled()
+        merge("acme", "globex")
+        merge("globex", "initech")
+        work_off()
+        assert counts() == {"initech": 16}
+        assert self.left() == 0
+        assert tiles.verify() is None
+
+    def test_comes_back_where_it_stood_when_it_is_parted(self) -> None:
+        self.filled()
+        before = counts()
+        merge("acme", "globex")
+        facts.separate_account(account=account("acme"), at=LATER)
+        work_off()
+        assert counts() == before
+        assert {home(f"user {n}") for n in range(5)} == {Key("group", "acme")}
+        assert set(Outcome.objects.values_list("account__external_id", flat=True)) == {"acme"}
+        assert not Outcome.objects.exclude(named=None).exists()
+        assert tiles.verify() is None
+
+
 class TestSeparation:
     def test_puts_everything_back(self, transactional_db: None) -> None:
         publish(INVITES)

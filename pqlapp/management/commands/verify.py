@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from scoring import jobs, scores, tiles
+from scoring.facts import MERGE
 from scoring.models import Job, RuleSet
 
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             self._verify_scores()
 
     def _verify_tiles(self) -> None:
-        if job := jobs.left(kinds=[tiles.REFOLD]):
+        if job := jobs.left(kinds=[tiles.REFOLD, MERGE]):
             raise CommandError(f"{_told(job)}: verify again when it is done")
         since, began = tiles.verified_from(), time.monotonic()
         self.stdout.write(
