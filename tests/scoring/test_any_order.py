@@ -1,6 +1,7 @@
 """Who is who, where they belong, what counts and what it is worth: functions of the set of calls alone."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import combinations, pairwise
 from typing import Any
@@ -10,13 +11,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scoring import tasks, tiles
-from scoring.facts import Fact
+from scoring import facts, tasks, tiles
+from scoring.facts import Fact, accounts
 from scoring.models import Identity, Job
 from tests.scoring.loading import undone
 from tests.scoring.oracle import Key
 from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
-from tests.scoring.world import NOW, counts, home, people, send
+from tests.scoring.world import NOW, account, call, counts, home, people, send
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +26,8 @@ DEVICES = ["phone", "tv", "kiosk", "ann", "undefined", ""]
 GROUPS = ["", "", "", "acme", "globex", "none"]
 EMAILS = [None, None, "ann@acme.example", "ben@initech.example", "ann@gmail.com", "nobody"]
 MOST_USERS, MOST_LINKS = 2, 3
+COMPANIES = {"acme": "group", "globex": "group", "acme.example": "domain", "initech.example": "domain"}
+Act = tuple[str, str]  # who was merged, into whom; or who was parted, and nobody
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +86,27 @@ def _told(calls: Iterable[Fact]) -> set[frozenset[str]]:
     return found
 
 
+ACTS = st.lists(st.tuples(st.sampled_from([*COMPANIES]), st.sampled_from([*COMPANIES, ""])), max_size=4)
+# What makes those known that are merged.
+FIRST_CALLS = [
+    call("$group", into="acme", message_id="first 1"),
+    call("$group", into="globex", message_id="first 2"),
+    call("$identify", by="zoe", user_traits={"email": "zoe@acme.example"}, message_id="first 3"),
+    call("$identify", by="zac", user_traits={"email": "zac@initech.example"}, message_id="first 4"),
+]
+
+
+def _do(act: Act) -> None:
+    """Merge, or part if nobody is named; what makes no sense is refused, wherever it comes."""
+    other, into = act
+    with suppress(facts.CannotMerge):
+        if into:
+            both = {"other": account(other, COMPANIES[other]), "into": account(into, COMPANIES[into])}
+            facts.merge_accounts(**both, by=None, at=NOW)
+        else:
+            facts.separate_account(account=account(other, COMPANIES[other]), at=NOW)
+
+
 def _work_off() -> None:
     for job in tasks.waiting_jobs():
         assert tasks.carry_on(job=job).state == Job.State.DONE, Job.objects.get(pk=job.pk).error
@@ -101,24 +125,32 @@ def _batches(data: st.DataObject, calls: Sequence[Fact]) -> list[Sequence[Fact]]
     return [calls[a:b] for a, b in pairwise([0, *cuts, len(calls)])]
 
 
-@given(calls=_facts(), data=st.data())
+@given(calls=_facts(), acts=ACTS, data=st.data())
 @hypothesis_settings(max_examples=25, suppress_health_check=list(HealthCheck))
-def test_the_same_calls_make_the_same_world(calls: list[Fact], data: st.DataObject) -> None:
+def test_the_same_calls_and_merges_make_the_same_world(calls: list[Fact], acts: list[Act], data: st.DataObject) -> None:
     order = data.draw(st.permutations(calls))
     again = data.draw(st.lists(st.sampled_from(calls), max_size=4)) if calls else []
-    with undone():
+    batches = _batches(data, [*order, *again])
+    after = sorted(data.draw(st.lists(st.integers(0, len(batches) - 1), min_size=len(acts), max_size=len(acts))))
+    with undone(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "MOVED_AT_ONCE", data.draw(st.sampled_from([1, 2, 5000])))
+        send(*FIRST_CALLS)
         publish(INVITES)
-        for batch in _batches(data, [*order, *again]):
+        for n, batch in enumerate(batches):
             send(*batch)
+            for act in (act for act, when in zip(acts, after, strict=True) if when == n):
+                _do(act)
             if data.draw(st.booleans()):
                 _work_off()
         _work_off()
         assert tiles.verify() is None
         in_pieces = _known()
     with undone():
-        send(*calls)
+        send(*calls, *FIRST_CALLS)
+        for act in acts:
+            _do(act)
         publish(INVITES)
         _work_off()
         assert tiles.verify() is None
         assert _known() == in_pieces
-        assert in_pieces["people"] == _told(calls)
+        assert in_pieces["people"] == _told([*calls, *FIRST_CALLS])
