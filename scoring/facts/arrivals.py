@@ -191,19 +191,15 @@ def _is_mine(c: psycopg.Cursor[Any]) -> bool:
     return bool(row and row[0])
 
 
-_FOLD = """
-WITH gone AS (
-    DELETE FROM scoring_arrival WHERE id IN (SELECT id FROM scoring_arrival ORDER BY id LIMIT %(most)s::int)
-    RETURNING *
-), known AS (
-    SELECT gone.* FROM gone JOIN scoring_source AS s ON s.id = gone.source_id
-), counted AS (
+def _add_up(rows: str, *, unit: str, low: str, high: str) -> str:
+    """The statement that adds rows of the log, or of traffic, to the traffic of their minutes or hours."""
+    return f"""
     INSERT INTO scoring_traffic AS t (source_id, at, wire, is_hour, accepted, duplicate, rejected, without_company,
                                       future, past, skew, skew_low, skew_high)
-    SELECT source_id, date_trunc('minute', at, 'UTC'), wire, false, sum(accepted), sum(duplicate), sum(rejected),
-           sum(without_company), sum(future), sum(past),
-           (array_agg(skew ORDER BY at DESC) FILTER (WHERE skew IS NOT NULL))[1], min(skew), max(skew)
-    FROM known GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    SELECT source_id, date_trunc('{unit}', at, 'UTC'), wire, {unit == "hour"}, sum(accepted), sum(duplicate),
+           sum(rejected), sum(without_company), sum(future), sum(past),
+           (array_agg(skew ORDER BY at DESC) FILTER (WHERE skew IS NOT NULL))[1], min({low}), max({high})
+    FROM {rows} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (source_id, at, wire, is_hour) DO UPDATE SET
         accepted = t.accepted + excluded.accepted, duplicate = t.duplicate + excluded.duplicate,
         rejected = t.rejected + excluded.rejected,
@@ -211,6 +207,17 @@ WITH gone AS (
         future = t.future + excluded.future, past = t.past + excluded.past,
         skew = coalesce(excluded.skew, t.skew),
         skew_low = least(t.skew_low, excluded.skew_low), skew_high = greatest(t.skew_high, excluded.skew_high)
+"""  # noqa: S608
+
+
+_FOLD = f"""
+WITH gone AS (
+    DELETE FROM scoring_arrival WHERE id IN (SELECT id FROM scoring_arrival ORDER BY id LIMIT %(most)s::int)
+    RETURNING *
+), known AS (
+    SELECT gone.* FROM gone JOIN scoring_source AS s ON s.id = gone.source_id
+), counted AS (
+    {_add_up("known", unit="minute", low="skew", high="skew")}
 ), turned_away AS (
     INSERT INTO scoring_rejection AS r (source_id, at, code, count, last_at, message, sample)
     SELECT g.source_id, date_trunc('hour', g.at, 'UTC'), w.code, sum(w.count), max(g.at),
@@ -233,7 +240,7 @@ WITH gone AS (
     FROM (SELECT source_id, max(at) AS at FROM known GROUP BY 1) AS n WHERE s.id = n.source_id
 )
 SELECT count(*) FROM gone
-"""
+"""  # noqa: S608
 _TRIM_LIBRARIES = """
 DELETE FROM scoring_library WHERE id IN (
     SELECT id FROM (
@@ -248,22 +255,12 @@ DELETE FROM scoring_glimpse WHERE id IN (
         FROM scoring_glimpse) AS listed
     WHERE place > %(most)s::int)
 """
-_THIN = """
+_THIN = f"""
 WITH gone AS (
     DELETE FROM scoring_traffic WHERE NOT is_hour AND at < %(before)s::timestamptz RETURNING *
 )
-INSERT INTO scoring_traffic AS t (source_id, at, wire, is_hour, accepted, duplicate, rejected, without_company,
-                                  future, past, skew, skew_low, skew_high)
-SELECT source_id, date_trunc('hour', at, 'UTC'), wire, true, sum(accepted), sum(duplicate), sum(rejected),
-       sum(without_company), sum(future), sum(past),
-       (array_agg(skew ORDER BY at DESC) FILTER (WHERE skew IS NOT NULL))[1], min(skew_low), max(skew_high)
-FROM gone GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-ON CONFLICT (source_id, at, wire, is_hour) DO UPDATE SET
-    accepted = t.accepted + excluded.accepted, duplicate = t.duplicate + excluded.duplicate,
-    rejected = t.rejected + excluded.rejected, without_company = t.without_company + excluded.without_company,
-    future = t.future + excluded.future, past = t.past + excluded.past, skew = coalesce(excluded.skew, t.skew),
-    skew_low = least(t.skew_low, excluded.skew_low), skew_high = greatest(t.skew_high, excluded.skew_high)
-"""
+{_add_up("gone", unit="hour", low="skew_low", high="skew_high")}
+"""  # noqa: S608
 
 
 # ---- looking -------------------------------------------------------------------------------------------------
