@@ -12,11 +12,9 @@ from scoring.compiler.filters import number, passes
 from scoring.compiler.query import Binder, Query
 from scoring.language import ANY_EVENT, CALLS_THAT_ARE_NOT_USE, Filter, Signal
 
-TILE_COLUMNS = (
-    "signal_id, account_id, user_id, inherited, day, count, first_at, last_at, "
-    "value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
-)
 KEY = "signal_id, account_id, user_id, inherited, day"
+VALUES = "count, first_at, last_at, value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
+TILE_COLUMNS = f"{KEY}, {VALUES}"
 # What several partials of one key add up to: a SELECT list, grouped by KEY.
 _LAST = 'ORDER BY value_last_at DESC, value_last_id COLLATE "C" DESC) FILTER (WHERE value_last IS NOT NULL))[1]'
 MERGED = f"""sum(count)::bigint AS count, min(first_at) AS first_at, max(last_at) AS last_at,

@@ -28,20 +28,14 @@ class Signal(models.Model):
         return self.backfilled_to >= self.barrier
 
 
-class Tile(models.Model):
-    """A partial fold of one signal for one account, user and day. Several rows of one key add up."""
+class Fold(models.Model):
+    """What one signal's events of one day add up to."""
 
-    # No foreign keys in the database: checking three for each row was a third of the cost of an ingest, and
-    # `tiles.verify` checks more than they can.
+    # No foreign keys in the database, here and below: checking three for each row was a third of the cost of an
+    # ingest, and `tiles.verify` checks more than they can.
     signal = models.ForeignKey(
         Signal, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
     )
-    account = models.ForeignKey(
-        Account, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
-    )
-    user = models.ForeignKey(ProductUser, on_delete=models.DO_NOTHING, related_name="+", null=True, db_constraint=False)
-    # True where the account is the home of the user, not named by the event: it moves when the home does.
-    inherited = models.BooleanField()
     day = models.DateField()  # UTC
     count = models.BigIntegerField()
     first_at = models.DateTimeField()
@@ -56,6 +50,20 @@ class Tile(models.Model):
     value_last_id = models.CharField(null=True, max_length=512)  # noqa: DJ001 (null like its value)
 
     class Meta:
+        abstract = True
+
+
+class Tile(Fold):
+    """A partial fold of one signal for one account, user and day. Several rows of one key add up."""
+
+    account = models.ForeignKey(
+        Account, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    user = models.ForeignKey(ProductUser, on_delete=models.DO_NOTHING, related_name="+", null=True, db_constraint=False)
+    # True where the account is the home of the user, not named by the event: it moves when the home does.
+    inherited = models.BooleanField()
+
+    class Meta:
         indexes = [
             # The engine reads signal by signal: for all accounts, or for a few.
             models.Index(fields=["signal", "account", "day"], name="tile_of_signal"),
@@ -67,30 +75,17 @@ class Tile(models.Model):
         return f"{self.signal_id} of {self.account_id} on {self.day}"
 
 
-class Refolded(models.Model):
+class Refolded(Fold):
     """A partial fold on its way: of one identity's events, until the job that folds them anew puts tiles in place."""
 
     # By identity and by the account that the calls name, not by user and home: those may change before the end.
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
-    signal = models.ForeignKey(
-        Signal, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
-    )
     identity = models.ForeignKey(
         Identity, on_delete=models.DO_NOTHING, related_name="+", null=True, db_index=False, db_constraint=False
     )
     account = models.ForeignKey(
         Account, on_delete=models.DO_NOTHING, related_name="+", null=True, db_index=False, db_constraint=False
     )
-    day = models.DateField()  # UTC
-    count = models.BigIntegerField()
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
-    value_sum = NumericField(null=True)
-    value_max = NumericField(null=True)
-    value_last = NumericField(null=True)
-    limit_last = NumericField(null=True)
-    value_last_at = models.DateTimeField(null=True)
-    value_last_id = models.CharField(null=True, max_length=512)  # noqa: DJ001 (null like its value)
 
     def __str__(self) -> str:
         return f"{self.signal_id} of {self.identity_id} on {self.day}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scoring.compiler.fold import TILE_COLUMNS
+from scoring.compiler.fold import TILE_COLUMNS, VALUES
 from scoring.identity import Change
 from scoring.tiles.locks import Cursor
 
@@ -24,7 +24,6 @@ def follow(c: Cursor, changes: Sequence[Change]) -> set[int]:
     return homes | {account for (account,) in rows}
 
 
-_VALUES = "count, first_at, last_at, value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
 _MOVE = f"""
 WITH moves AS (
     SELECT * FROM unnest(%(was)s::bigint[], %(now)s::bigint[], %(new_home)s::bigint[]) AS m(was, now, home)
@@ -33,7 +32,7 @@ WITH moves AS (
     RETURNING t.*, m.now, m.home
 )
 INSERT INTO scoring_tile ({TILE_COLUMNS})
-SELECT signal_id, CASE WHEN inherited THEN home ELSE account_id END, now, inherited, day, {_VALUES}
+SELECT signal_id, CASE WHEN inherited THEN home ELSE account_id END, now, inherited, day, {VALUES}
 FROM gone ORDER BY 1, 2, day, 3
 """  # noqa: S608
 _ACCOUNTS_OF = "SELECT DISTINCT account_id FROM scoring_tile WHERE user_id = ANY (%(users)s::bigint[])"
@@ -55,5 +54,5 @@ WITH gone AS (
     RETURNING *
 )
 INSERT INTO scoring_tile ({TILE_COLUMNS})
-SELECT signal_id, %(now)s::bigint, user_id, inherited, day, {_VALUES} FROM gone ORDER BY 1, 2, day, 3
+SELECT signal_id, %(now)s::bigint, user_id, inherited, day, {VALUES} FROM gone ORDER BY 1, 2, day, 3
 """  # noqa: S608

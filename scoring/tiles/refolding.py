@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from scoring import handoffs, jobs
-from scoring.compiler.fold import TILE_COLUMNS, fold_sql
+from scoring.compiler.fold import TILE_COLUMNS, VALUES, fold_sql
 from scoring.jobs import Progress
 from scoring.models import Job, Lane, Signal
 from scoring.models.raw import cursor
@@ -101,14 +101,11 @@ def _read(c: Cursor, job: Job, work: _Work, upto: int) -> None:
     c.execute(_read_sql(fold.sql), {**_which(job, work), "after": work.upto, "upto": upto, **fold.params})
 
 
-_VALUES = "count, first_at, last_at, value_sum, value_max, value_last, limit_last, value_last_at, value_last_id"
-
-
 @lru_cache(maxsize=64)
 def _read_sql(fold: str) -> str:
     """Fold by identity: it stands where the fold expects the user, and its home is not asked."""
     return f"""
-INSERT INTO scoring_refolded (job_id, signal_id, identity_id, account_id, day, {_VALUES})
+INSERT INTO scoring_refolded (job_id, signal_id, identity_id, account_id, day, {VALUES})
 WITH fresh AS (
     SELECT message_id, at, name, properties, coalesce(account_id, 0) AS account_id, identity_id AS user_id,
            account_id IS NULL AS inherited
@@ -116,7 +113,7 @@ WITH fresh AS (
     WHERE id > %(after)s::bigint AND id <= %(upto)s::bigint
     AND (identity_id = ANY (%(identities)s::bigint[]) OR account_id = ANY (%(accounts)s::bigint[]))
     AND at >= ({FIRST_DAY})::timestamp AT TIME ZONE 'UTC')
-SELECT %(job)s::bigint, signal_id, user_id, nullif(account_id, 0), day, {_VALUES} FROM ({fold}) AS folded"""  # noqa: S608
+SELECT %(job)s::bigint, signal_id, user_id, nullif(account_id, 0), day, {VALUES} FROM ({fold}) AS folded"""  # noqa: S608
 
 
 def _halfway(work: _Work) -> list[Signal]:
@@ -179,7 +176,7 @@ RETURNING account_id
 """  # noqa: S608
 _INSERT = f"""
 INSERT INTO scoring_tile ({TILE_COLUMNS})
-SELECT r.signal_id, coalesce(a.merged_into_id, a.id, u.home_id), u.id, a.id IS NULL, r.day, {_VALUES}
+SELECT r.signal_id, coalesce(a.merged_into_id, a.id, u.home_id), u.id, a.id IS NULL, r.day, {VALUES}
 FROM scoring_refolded r LEFT JOIN scoring_account a ON a.id = r.account_id
 LEFT JOIN scoring_identity i ON i.id = r.identity_id LEFT JOIN scoring_productuser u ON u.id = i.user_id
 WHERE r.job_id = %(job)s::bigint AND r.signal_id = ANY (%(signals)s::bigint[])
