@@ -199,13 +199,15 @@ class AEPages(AdminPages):
     def deactivate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Take the AE off the leads."""
         ae = AE.objects.select_related("user").get(pk=object_id)
-
-        def do(said: dict[str, Any]) -> AE:
-            people.deactivate_ae(ae=ae, at=timezone.now())
-            return ae
-
-        explanation = "The open leads go to others by turn. The log-in stays; adding the AE again undoes it."
-        return act(self, request, ae, title=f"Deactivate {ae}", explanation=explanation, button="Deactivate", do=do)
+        return act(
+            self,
+            request,
+            ae,
+            title=f"Deactivate {ae}",
+            explanation="The open leads go to others by turn. The log-in stays; adding the AE again undoes it.",
+            button="Deactivate",
+            do=lambda said: people.deactivate_ae(ae=ae, at=timezone.now()),
+        )
 
 
 @admin.register(Pool)

@@ -90,16 +90,17 @@ def act(
     title: str,
     explanation: str | SafeString,
     button: str,
-    do: Callable[[dict[str, Any]], Model],
+    do: Callable[[dict[str, Any]], object],
     refusals: tuple[type[Exception], ...] = (),
     form_class: type[forms.Form] = Nothing,
     initial: dict[str, Any] | None = None,
 ) -> HttpResponse:
-    """Ask once more, then do it: returns the page that asks, or leads to the page of what `do` returned."""
+    """Ask once more, then do it: returns the page that asks, or leads to that of what `do` returned, if it is a row."""
     form = form_class(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
-            return HttpResponseRedirect(pages.page_of(do(form.cleaned_data)))
+            done = do(form.cleaned_data)
+            return HttpResponseRedirect(pages.page_of(done if isinstance(done, Model) else obj))
         except refusals as refusal:
             messages.error(request, f"{refusal}")
             return HttpResponseRedirect(pages.page_of(obj))

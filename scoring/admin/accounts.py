@@ -101,7 +101,7 @@ class AccountPages(AdminPages):
             "yet: the next page shows what comes together.",
             button="Show",
             form_class=OtherAccount,
-            do=lambda said: account,
+            do=lambda said: None,
         )
 
     @action(description="Part from the account it was merged into", permissions=["view"], icon="call_split")

@@ -116,13 +116,15 @@ class KeyPages(AdminPages):
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """End the key."""
         key = Key.objects.select_related("source").get(pk=object_id)
-
-        def do(said: dict[str, Any]) -> Key:
-            facts.revoke_key(key=key, at=timezone.now())
-            return key
-
-        explanation = "Whoever still sends with it is refused within five seconds, and loses what is not sent again."
-        return act(self, request, key, title=f"Revoke {key}", explanation=explanation, button="Revoke", do=do)
+        return act(
+            self,
+            request,
+            key,
+            title=f"Revoke {key}",
+            explanation="Whoever still sends with it is refused within five seconds, and loses what is not sent again.",
+            button="Revoke",
+            do=lambda said: facts.revoke_key(key=key, at=timezone.now()),
+        )
 
 
 @admin.register(Outcome)
@@ -161,10 +163,12 @@ class ExclusionPages(AdminPages):
     def lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Let them count again."""
         exclusion = Exclusion.objects.get(pk=object_id)
-
-        def do(said: dict[str, Any]) -> Exclusion:
-            facts.lift_exclusion(exclusion=exclusion, at=timezone.now())
-            return exclusion
-
-        explanation = "They count again from today (UTC) on; the past stays as it was."
-        return act(self, request, exclusion, title=f"Lift: {exclusion}", explanation=explanation, button="Lift", do=do)
+        return act(
+            self,
+            request,
+            exclusion,
+            title=f"Lift: {exclusion}",
+            explanation="They count again from today (UTC) on; the past stays as it was.",
+            button="Lift",
+            do=lambda said: facts.lift_exclusion(exclusion=exclusion, at=timezone.now()),
+        )
