@@ -32,6 +32,15 @@ from scoring.facts.outcomes import account_named, exclude, lift_exclusion, recor
 from scoring.facts.partitions import prepare_partitions
 from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of, record
 from scoring.facts.retention import RETENTION, KeptTooShort, drop_later, keep_events, run_retention
+from scoring.facts.seen import (
+    Seen,
+    events_seen,
+    outcomes_seen,
+    properties_seen,
+    trait_values_seen,
+    traits_seen,
+    values_seen,
+)
 from scoring.facts.senders import (
     create_key,
     create_source,
@@ -55,6 +64,7 @@ __all__ = [
     "NamesNobody",
     "Reason",
     "Recorded",
+    "Seen",
     "Side",
     "Status",
     "Turned",
@@ -64,6 +74,7 @@ __all__ = [
     "create_source",
     "day_of",
     "drop_later",
+    "events_seen",
     "exclude",
     "fix_rebase",
     "fold_arrivals",
@@ -74,8 +85,10 @@ __all__ = [
     "lift_exclusion",
     "merge_accounts",
     "note",
+    "outcomes_seen",
     "prepare_partitions",
     "preview_merge",
+    "properties_seen",
     "record",
     "record_outcome",
     "revoke_key",
@@ -87,6 +100,9 @@ __all__ = [
     "show",
     "thin_arrivals",
     "totals",
+    "trait_values_seen",
+    "traits_seen",
     "turned_away",
+    "values_seen",
     "watch",
 ]
