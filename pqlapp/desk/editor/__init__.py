@@ -1,0 +1,1 @@
+"""The editor of a PQL definition: rows of sentences and YAML as two views of one document."""
