@@ -146,6 +146,7 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 CSRF_COOKIE_HTTPONLY = False  # the desk's script reads it for htmx
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6_000_000  # bytes of a request as sent: the limit that the ingest doors promise
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a rule document of 300 rules as a form has some thousands
 
 # ---- files of history that admins upload; web and the worker of the jobs must see the same directory
 UPLOADS = DATA_DIR / "uploads"

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from pqlapp.desk import imports, sources, views
+from pqlapp.desk import imports, publishing, rules, sources, views
 
 urlpatterns = [
     path("", views.queue_page, name="queue"),
@@ -20,6 +20,18 @@ urlpatterns = [
     path("sources/<slug:slug>/keys/", sources.new_key, name="new-key"),
     path("sources/<slug:slug>/keys/<int:pk>/revoke/", sources.revoke_key, name="revoke-key"),
     path("sources/<slug:slug>/forget/", sources.forget_samples, name="forget-samples"),
+    path("rules/", rules.rules_page, name="rules"),
+    # No id of a rule set begins with a hyphen.
+    path("rules/-/new/", rules.new_page, name="new-rules"),
+    path("rules/-/preview/", rules.preview, name="preview-rules"),
+    path("rules/-/hints/", rules.hints, name="rule-hints"),
+    path("rules/<slug:slug>/", rules.rule_set_page, name="rule-set"),
+    path("rules/<slug:slug>/roll-back/", publishing.roll_back, name="roll-back"),
+    path("rules/<slug:slug>/cancel/", publishing.cancel, name="cancel-publication"),
+    path("rules/<slug:slug>/<int:number>/", rules.editor_page, name="rule-version"),
+    path("rules/<slug:slug>/<int:number>/compare/", publishing.compare_page, name="compare"),
+    path("rules/<slug:slug>/<int:number>/publish/", publishing.publish, name="publish-rules"),
+    path("rules/<slug:slug>/<int:number>/prepare/", publishing.prepare, name="prepare-rules"),
     path("preferences/", views.prefer, name="prefer"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

@@ -107,6 +107,17 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "import": {"GET": ADMIN, "POST": ADMIN},
     "stop-import": {"POST": ADMIN},
     "import-rejects": {"GET": ADMIN},
+    "rules": {"GET": ADMIN},
+    "new-rules": {"GET": ADMIN, "POST": ADMIN},
+    "preview-rules": {"POST": ADMIN},
+    "rule-hints": {"GET": ADMIN},
+    "rule-set": {"GET": ADMIN},
+    "roll-back": {"POST": ADMIN},
+    "cancel-publication": {"POST": ADMIN},
+    "rule-version": {"GET": ADMIN, "POST": ADMIN},
+    "compare": {"GET": ADMIN},
+    "publish-rules": {"POST": ADMIN},
+    "prepare-rules": {"POST": ADMIN},
     "prefer": {"POST": LOGGED_IN},
     "login": {},
     "logout": {},
@@ -147,7 +158,7 @@ def address(name: str, arguments: set[str], world: World) -> str:
     noun = name.removeprefix("api:").removesuffix(f"-{name.rpartition('-')[2]}")
     slug = "app" if name in SOURCE_PAGES else "new-business"
     known = {"pk": ids.get(noun, 1), "slug": slug, "verb": "accept", "kind": "track"}
-    known |= {"key": "phc_test", "form": "config"}
+    known |= {"key": "phc_test", "form": "config", "number": world.version.number}
     return reverse(name, kwargs={argument: known[argument] for argument in arguments})
 
 

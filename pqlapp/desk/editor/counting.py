@@ -1,0 +1,100 @@
+"""What a preview says, in words: beside each row, and beside the document. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import sqrt
+
+from scoring.models import Status
+from scoring.previews import Met, Near, Preview
+
+OTHERS = {Status.DISQUALIFIED: "disqualified", Status.OUTSIDE: "outside the population", Status.EXCLUDED: "excluded"}
+Z_95 = 1.959964  # standard deviations to each side that hold 95 %
+UNREAD = "not counted: its history is still to be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A tier, with its accounts by the document and by the live version."""
+
+    name: str
+    rank: int  # from 1 for the best tier; 0: none
+    now: str
+    live: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An account beside the line."""
+
+    near: Near
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the document."""
+
+    preview: Preview
+    sizes: Sequence[Size]
+    below: Sequence[Neighbour]
+    above: Sequence[Neighbour]
+
+
+def beside(
+    preview: Preview, *, tiers: Sequence[str], live: Mapping[str, int] | None, names: Mapping[int, str]
+) -> Beside:
+    """Return what is shown beside the document.
+
+    `tiers`: the document's, best first; `live`: accounts by tier of the live version, "" for those of none;
+    `names`: of the accounts beside the line.
+    """
+    sizes = [
+        Size(tier, rank, _counted(preview, Status.SCORED, tier), None if live is None else live.get(tier, 0))
+        for rank, tier in [*enumerate(tiers, 1), (0, "")]
+    ]
+    sizes += [Size(words, 0, _counted(preview, status, "")) for status, words in OTHERS.items()]
+    return Beside(
+        preview,
+        sizes,
+        [Neighbour(near, names[near.account]) for near in preview.below],
+        [Neighbour(near, names[near.account]) for near in preview.above],
+    )
+
+
+def met_words(met: Met, preview: Preview) -> str:
+    """Return how many accounts meet a row today, and how many would with the threshold one step up and down."""
+    if met.reads_missing:
+        return UNREAD
+    now = f"{_about(met.now, preview)} account{'' if preview.scaled(met.now) == 1 else 's'} today"
+    steps = sorted(filter(None, (met.looser, met.stricter)))
+    others = ", ".join(f"{_about(count, preview)} with {_number(threshold)}" for threshold, count in steps)
+    return f"{now}; {others}" if others else now
+
+
+def _counted(preview: Preview, status: str, tier: str) -> str:
+    found = sum(n for its_status, its_tier, n in preview.tiers if (its_status, its_tier) == (status, tier))
+    return _with_interval(found, preview)
+
+
+def _about(count: int, preview: Preview) -> str:
+    return f"{'≈ ' if preview.is_sample and count else ''}{preview.scaled(count):,}"
+
+
+def _with_interval(count: int, preview: Preview) -> str:
+    """A count of all accounts; of a sample with its interval of 95 %."""
+    if not preview.is_sample:
+        return f"{count:,}"
+    low, high = _wilson(count, preview.judged)
+    return f"≈ {preview.scaled(count):,} ({round(low * preview.of):,}–{round(high * preview.of):,})"
+
+
+def _wilson(count: int, of: int) -> tuple[float, float]:
+    """Wilson's interval of a share."""
+    share, z = count / of, Z_95
+    middle, width = share + z * z / (2 * of), z * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return (middle - width) / (1 + z * z / of), (middle + width) / (1 + z * z / of)
+
+
+def _number(threshold: Decimal) -> str:
+    return f"{threshold.normalize():,f}"
