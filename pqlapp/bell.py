@@ -22,10 +22,11 @@ from scoring.models import Job
 
 log = structlog.get_logger(__name__)
 
-MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS or TILES, is queued
+MARK = "pql:bell:rung:{}"  # an unstarted ring for this shard, or for LEADS, TILES or MIRROR, is queued
 LEADS = "leads"
 JOB = "job-{}"
 TILES = "tiles"
+MIRROR = "mirror"
 MARK_LIVES = 5  # seconds; a mark whose message was lost is forgotten then, and the next tick rings again
 BEAT_SEEN = "pql:bell:beat"
 SILENCE = 1.0  # seconds without a try after Redis failed: an ingest must not wait for it again and again
@@ -127,6 +128,14 @@ def compact() -> None:
     scoring_tasks.compact(seconds=TILES_TURN)
 
 
+@shared_task(name="pqlapp.bell.mirror")
+def mirror() -> None:
+    """Bring the mirror for bulk work up to date; it may take a minute, and only one at a time does."""
+    _look_after_connection()
+    _started(MIRROR)
+    scoring_tasks.refresh_mirror()
+
+
 @shared_task(name="pqlapp.bell.tick")
 def tick() -> None:
     """The beat: look for all work that waits, whoever forgot to ring for it."""
@@ -144,6 +153,8 @@ def tick() -> None:
     scoring_tasks.prepare_partitions()
     scoring_tasks.fold_arrivals()
     _ring({TILES: compact.s()})
+    if scoring_tasks.mirror_is_due():
+        _ring({MIRROR: mirror.s()})
 
 
 @shared_task(name="pqlapp.bell.carry_on")

@@ -152,6 +152,10 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a rule document of 300 rules as a form
 UPLOADS = DATA_DIR / "uploads"
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2_000_000_000)  # bytes
 
+# ---- the columnar mirror for bulk work; every process must see the same directory
+MIRROR = DATA_DIR / "mirror"
+MIRROR_EVERY = env.int("MIRROR_EVERY", default=600)  # seconds between refreshes; 0: no mirror is kept
+
 # ---- the API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -203,8 +207,8 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
-# Jobs may run for an hour, and have a worker of their own: no score waits for one.
-CELERY_TASK_ROUTES = {"pqlapp.bell.carry_on": {"queue": "jobs"}}
+# Jobs may run for an hour, and have a worker of their own, as has the mirror: no score waits for one.
+CELERY_TASK_ROUTES = {"pqlapp.bell.carry_on": {"queue": "jobs"}, "pqlapp.bell.mirror": {"queue": "jobs"}}
 JOB_RUNNERS = {"import": "pqlapp.ingest.history.uploads.run"}
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

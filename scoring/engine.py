@@ -241,6 +241,11 @@ def _judge(
     return map(reader.read, _rows(document, binding, params, signal_ids))
 
 
+def read(document: Document, rows: Iterable[Mapping[str, Any]]) -> Iterator[Judgement]:
+    """Yield the judgement that each row says which a statement of the document answers with, without detail."""
+    return map(_Reader(document, detail=False).read, rows)
+
+
 class _Reader:
     """Makes judgements of the rows that a document's statement answers with."""
 

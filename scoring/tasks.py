@@ -1,6 +1,7 @@
 """What the upper storey does when the bell rings. Reads the clock, and calls one verb after another."""
 
 import time
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -9,7 +10,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from scoring import facts, handoffs, jobs, rules, scores, tiles
+from scoring import bulk, facts, handoffs, jobs, rules, scores, tiles
 from scoring.models import SHARDS, Job
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,21 @@ def fold_arrivals() -> None:
 def drop_old_events() -> None:
     """Once a day, have the events dropped that no source keeps any longer."""
     facts.drop_later(at=timezone.now())
+
+
+def mirror_is_due() -> bool:
+    """Return whether the columnar mirror is to be brought up to date; where none is kept, nothing is noted for it."""
+    if not settings.MIRROR_EVERY:
+        bulk.forget()
+        return False
+    return bulk.is_due(at=timezone.now(), every=timedelta(seconds=settings.MIRROR_EVERY))
+
+
+def refresh_mirror() -> None:
+    """Bring the columnar mirror up to date, unless somebody is at it."""
+    mirror = bulk.refresh(at=timezone.now())
+    if mirror:
+        log.info("mirror_refreshed", complete_at=mirror.complete_at.isoformat())
 
 
 def compact(*, seconds: float) -> bool:

@@ -23,7 +23,7 @@ FLOORS: list[tuple[str, ...]] = [
         "scoring.jobs",
     ),
     ("scoring.tiles", "scoring.engine", "scoring.imports"),
-    ("scoring.facts", "scoring.rules", "scoring.previews"),
+    ("scoring.facts", "scoring.rules", "scoring.previews", "scoring.bulk"),
     ("scoring.scores", "scoring.backtest", "scoring.trials", "scoring.discovery"),
     ("routing.models",),
     (

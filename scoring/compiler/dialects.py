@@ -6,12 +6,14 @@ an expression of one JSON value: a property of an event, or the value of a trait
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
 from scoring.language import Scalar, signal_digest
 from scoring.language.document import ANYTHING
+
+Bind = Callable[[object, str], str]  # Binder.bind
 
 
 class Dialect(Protocol):
@@ -31,7 +33,10 @@ class Dialect(Protocol):
     def rows(self, arrays: Iterable[tuple[str, str]], columns: Sequence[str]) -> str:
         """A relation `p` of these columns: arrays of one length side by side, each the (name, kind) of a parameter."""
 
-    def tiles(self, signal: str) -> tuple[str, str]:
+    def among(self, column: str, array: str) -> str:
+        """Whether the column is one of the values of the array, a place of many."""
+
+    def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
         """The relation that holds a signal's tiles, and the test of `t` that leaves only those of the signal."""
 
     def subjects(self) -> tuple[str, str]:
@@ -113,8 +118,11 @@ class Postgres:
         places = ", ".join(f"%({name})s::{kind}[]" for name, kind in arrays)
         return f"unnest({places}) AS p({', '.join(columns)})"
 
-    def tiles(self, signal: str) -> tuple[str, str]:
-        return "scoring_tile", f"t.signal_id = {signal}"
+    def among(self, column: str, array: str) -> str:
+        return f"{column} = ANY({array})"
+
+    def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
+        return "scoring_tile", f"t.signal_id = {bind(signal, 'bigint')}"
 
     def subjects(self) -> tuple[str, str]:
         return "scoring_account", IS_SUBJECT
@@ -174,6 +182,120 @@ class Postgres:
         return f"{value} @> jsonb_build_array({scalar})"
 
 
+# How the mirror keeps a number. One that does not fit is marked there: then PostgreSQL judges.
+PRECISION, SCALE = 38, 18
+EXACT = f"DECIMAL({PRECISION},{SCALE})"
+
+
+class DuckDB:
+    """DuckDB, on the mirror (scoring.bulk): a relation `tile_N` for each signal, and the value of a trait as a struct.
+
+    It is asked without detail only. What does not fit into its numbers is an error there, never another answer.
+    """
+
+    fence = ""
+    shared: tuple[str, ...] = ()
+
+    def placeholder(self, name: str, value: object, kind: str) -> str:
+        return f"${name}::{_decimal(value) if kind == 'numeric' else kind}"
+
+    def rows(self, arrays: Iterable[tuple[str, str]], columns: Sequence[str]) -> str:
+        places = (f"unnest(${name}::{kind}[]) AS {c}" for (name, kind), c in zip(arrays, columns, strict=True))
+        return f"(SELECT {', '.join(places)}) AS p"
+
+    def among(self, column: str, array: str) -> str:
+        return f"{column} IN (SELECT unnest({array}))"
+
+    def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
+        return f"tile_{signal:d}", "true"
+
+    def subjects(self) -> tuple[str, str]:
+        return "subject", "true"
+
+    def day_of(self, moment: str) -> str:
+        return f"({moment})::date"
+
+    def days_between(self, later: str, earlier: str) -> str:
+        return f"{later} - {earlier}"
+
+    def newest(self, column: str, *, by: Sequence[str], among: str) -> str:
+        return f"arg_max_null({column}, ({', '.join(by)})) FILTER (WHERE {among})"
+
+    def bytewise(self, text: str) -> str:
+        return text
+
+    def bit(self, place: str) -> str:
+        return f"(1::bigint << ({place})::int)"
+
+    def bits_set(self, number: str) -> str:
+        return f"bit_count({number})"
+
+    def longest_run(self, mask: str) -> str:
+        return f"list_max(list_transform(string_split(bin({mask}), '0'), lambda run: length(run)))"
+
+    def units(self, value: str, every: str) -> str:
+        # The remainder is exact, so the quotient is a whole number; more than MOST_UNITS are clipped by any maximum.
+        quotient = f"round(({value} - {value} % {every}) / {every})"
+        whole = f"GREATEST(-{MOST_UNITS}, LEAST({MOST_UNITS}, {quotient}))::bigint"
+        return f"CASE WHEN {value} IS NOT NULL THEN {whole} END"
+
+    def array(self, items: Iterable[str], kind: str) -> str:
+        return f"[{', '.join(items)}]::{kind}[]"
+
+    def without_nulls(self, items: Sequence[str], kind: str) -> str:
+        return f"list_filter({self.array(items, kind)}, lambda item: item IS NOT NULL)"
+
+    def scalar(self, name: str, scalar: Scalar) -> tuple[str, object]:
+        return f"${name}::text", canonical(scalar)
+
+    def is_known(self, value: str) -> str:
+        return f"coalesce({value}.kind <> 'null', false)"
+
+    def is_a(self, value: str, kind: str) -> str:
+        return f"{value}.kind = '{kind}'"
+
+    def number(self, value: str) -> str:
+        return f"{value}.number"
+
+    def text(self, value: str) -> str:
+        return f"{value}.text"
+
+    def equals(self, value: str, scalar: str) -> str:
+        return f"{value}.canonical = {scalar}"
+
+    def holds(self, value: str, scalar: str) -> str:
+        return f"list_contains({value}.elements, {scalar})"
+
+
+MOST_UNITS = 10**12
+
+
+def _decimal(value: object) -> str:
+    """Return the narrowest type that holds a number: of a wide one, products would overflow."""
+    if not isinstance(value, Decimal):
+        return EXACT
+    scale = max(0, -int(value.as_tuple().exponent))
+    whole = max(1, value.adjusted() + 1)
+    return f"DECIMAL({whole + scale},{scale})"
+
+
+def canonical(scalar: Scalar) -> str:
+    """Return a text that is the same for JSON scalars that are equal: what CANONICAL makes of them in PostgreSQL."""
+    if isinstance(scalar, str):
+        return f"s{scalar}"
+    if isinstance(scalar, bool):
+        return f"b{str(scalar).lower()}"
+    number = format(Decimal(as_json(scalar)), "f")
+    plain = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"n{0 if plain == '-0' else plain}"
+
+
+# The canonical text of a JSON scalar; null of arrays and objects.
+CANONICAL = """CASE jsonb_typeof({value}) WHEN 'string' THEN 's' || ({value} #>> '{{}}')
+WHEN 'boolean' THEN 'b' || ({value} #>> '{{}}') WHEN 'null' THEN '0'
+WHEN 'number' THEN 'n' || trim_scale(({value})::numeric) END"""
+
+
 def as_json(scalar: Scalar) -> str:
     """Return the JSON text of a scalar of the language."""
     plain = scalar if not isinstance(scalar, Decimal) else int(scalar) if scalar == int(scalar) else float(scalar)
@@ -214,3 +336,4 @@ EXCLUDED_ACCOUNT = """excluded_account AS (
 
 
 POSTGRES = Postgres()
+DUCKDB = DuckDB()

@@ -56,6 +56,7 @@ class Binding:
 
     constant: bool  # one day for all: params `as_of` (date) and, unless all_accounts, `accounts` (bigint[])
     all_accounts: bool = False  # every account that is a subject
+    grid: bool = False  # on each of several days: params `days` (date[]) and, unless all_accounts, `accounts`
     by_user: bool = False  # the subjects are the users of the accounts
     detail: bool = True  # also what a ledger shows, and recheck_on
 
@@ -66,6 +67,7 @@ class Binding:
 
 
 PAIRS = Binding(constant=False)  # params `accounts` (bigint[]) and `days` (date[]), of one length
+GRID = Binding(constant=False, all_accounts=True, grid=True, detail=False)
 FEW = Binding(constant=True)
 EVERYONE = Binding(constant=True, all_accounts=True)
 USERS = Binding(constant=True, by_user=True)
@@ -147,13 +149,16 @@ class _Writer:
         if self.binding.by_user:
             return (
                 f"pairs AS (SELECT DISTINCT account_id, user_id, {self.day} AS as_of FROM scoring_tile"
-                f" WHERE account_id = ANY({self.accounts}) AND user_id IS NOT NULL)"
+                f" WHERE {self.say.among('account_id', self.accounts)} AND user_id IS NOT NULL)"
             )
-        if not self.binding.constant:
+        if not self.binding.constant and not self.binding.grid:
             rows = self.say.rows([("accounts", "bigint"), ("days", "date")], ["account_id", "as_of"])
             return f"pairs AS (SELECT * FROM {rows})"
         subjects, is_subject = self.say.subjects()
-        few = "" if self.binding.all_accounts else f" AND a.id = ANY({self.accounts})"
+        few = "" if self.binding.all_accounts else f" AND {self.say.among('a.id', self.accounts)}"
+        if self.binding.grid:
+            days = self.say.rows([("days", "date")], ["as_of"])
+            return f"pairs AS (SELECT a.id AS account_id, p.as_of FROM {subjects} a, {days} WHERE {is_subject}{few})"
         return f"pairs AS (SELECT a.id AS account_id, {self.day} AS as_of FROM {subjects} a WHERE {is_subject}{few})"
 
     def rows(self, table: str, alias: str) -> str:
@@ -162,7 +167,7 @@ class _Writer:
             return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
         if self.binding.all_accounts:
             return f"FROM {table} {alias} WHERE true"
-        return f"FROM {table} {alias} WHERE {alias}.account_id = ANY({self.accounts})"
+        return f"FROM {table} {alias} WHERE {self.say.among(f'{alias}.account_id', self.accounts)}"
 
     def grouping(self, alias: str, keys: Iterable[str]) -> str:
         columns = [f"{alias}.{key}" for key in keys]
@@ -192,15 +197,29 @@ class _Writer:
         if self.binding.detail:
             columns += self.evidence(i, fold)
         users = any(reading.measure == "users" for reading in fold.measures)
-        tiles, of_signal = self.say.tiles(self.binder.bind(self.signal_ids[fold.name], "bigint"))
+        tiles, of_signal = self.say.tiles(self.signal_ids[fold.name], self.binder.bind)
+        if self.is_first_day_only(fold):
+            tiles = f"(SELECT account_id, user_id, min(day) AS day FROM {tiles} t WHERE {of_signal} GROUP BY 1, 2)"
+            of_signal = "true"
         rows = self.rows(tiles, "t")
         if users:
             rows = rows.replace(" WHERE ", " LEFT JOIN scoring_productuser u ON u.id = t.user_id WHERE ", 1)
         return (
             f"f{i} AS (SELECT {', '.join(columns)} {rows} AND {of_signal}"
             f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {_covers('x', self.day)})"
-            f" GROUP BY {self.grouping('t', self.binding.keys)})"
+            f"{self.reach(fold)} GROUP BY {self.grouping('t', self.binding.keys)})"
         )
+
+    def is_first_day_only(self, fold: Fold) -> bool:
+        """Whether one tile of each user says all: then not every tile has to meet every day."""
+        measures = {reading.measure for reading in fold.measures}
+        return self.binding.grid and not self.binding.detail and measures == {"first_day"}
+
+    def reach(self, fold: Fold) -> str:
+        """Leave out the tiles that no window holds. With detail they are needed: they tell what lies ahead."""
+        if self.binding.detail:
+            return ""
+        return f" AND {self.window(fold.windows[-1])}"
 
     def window_before(self, within: int) -> str:
         return f"t.day > {self.day} - {2 * within} AND t.day <= {self.day} - {within}"

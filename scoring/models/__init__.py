@@ -21,6 +21,7 @@ from scoring.models.facts import (
 )
 from scoring.models.imports import ImportedFile, RejectedLine
 from scoring.models.jobs import Job
+from scoring.models.mirror import Mirror, MirrorChange
 from scoring.models.partitions import Partition, event_partitions
 from scoring.models.rules import Publication, RuleSet, RuleVersion
 from scoring.models.scores import (
@@ -56,6 +57,8 @@ __all__ = [
     "Key",
     "Lane",
     "Library",
+    "Mirror",
+    "MirrorChange",
     "Outcome",
     "Parked",
     "Partition",

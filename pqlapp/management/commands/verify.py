@@ -1,4 +1,4 @@
-"""Check that nothing drifted: tiles are the fold of the events, and scores are what the facts say today."""
+"""Check that nothing drifted: tiles are the fold of the events, scores are what facts say today, and the mirror too."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from scoring import jobs, scores, tiles
+from scoring import bulk, jobs, scores, tiles
 from scoring.facts import MERGE
 from scoring.models import Job, RuleSet
 
@@ -16,21 +16,26 @@ class Command(BaseCommand):
     """Compares, and writes nothing."""
 
     help = (
-        "Fold all stored events anew and compare with the tiles; judge every account anew and compare with the scores. "
-        "Names the first difference and exits with 1. Writes nothing, and may run beside everything else."
+        "Fold all stored events anew and compare with the tiles; judge every account anew and compare with the scores; "
+        "compare the mirror with all that it mirrors. Names the first difference and exits with 1. "
+        "Writes nothing, and may run beside everything else."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add --tiles and --scores."""
+        """Add --tiles, --scores and --mirror."""
         parser.add_argument("--tiles", action="store_true", help="only the tiles")
         parser.add_argument("--scores", action="store_true", help="only the scores")
+        parser.add_argument("--mirror", action="store_true", help="only the mirror, which is brought up to date first")
 
-    def handle(self, *, tiles: bool, scores: bool, **options: Any) -> None:
+    def handle(self, *, tiles: bool, scores: bool, mirror: bool, **options: Any) -> None:
         """Compare what is asked for; everything, if nothing is."""
-        if tiles or not scores:
+        everything = not (tiles or scores or mirror)
+        if tiles or everything:
             self._verify_tiles()
-        if scores or not tiles:
+        if scores or everything:
             self._verify_scores()
+        if mirror or everything:
+            self._verify_mirror()
 
     def _verify_tiles(self) -> None:
         if job := jobs.left(kinds=[tiles.REFOLD, MERGE]):
@@ -64,6 +69,23 @@ class Command(BaseCommand):
             self.stdout.write(f"DIFFERENT: {scores.mismatch_words(mismatch)}")
             sys.exit(1)
         self.stdout.write(f"equal: {sum(compared):,} accounts, in {time.monotonic() - began:.1f} s")
+
+    def _verify_mirror(self) -> None:
+        if bulk.present() is None:
+            self.stdout.write("there is no mirror: PostgreSQL judges what is asked of it")
+            return
+        at, began = timezone.now(), time.monotonic()
+        self.stdout.write("comparing the mirror with what it mirrors, in one snapshot")
+        compared: list[int] = []
+        try:
+            difference = bulk.verify(at=at, on_progress=compared.append)
+        except bulk.Busy as busy:
+            raise CommandError(str(busy)) from busy
+        if difference is not None:
+            self.stdout.write(f"DIFFERENT: {bulk.words(difference)}")
+            sys.exit(1)
+        took = time.monotonic() - began
+        self.stdout.write(f"equal: {sum(compared):,} rows, complete as of {at:%H:%M:%S} (UTC), in {took:.1f} s")
 
 
 def _told(job: Job) -> str:

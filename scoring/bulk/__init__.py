@@ -1,0 +1,7 @@
+"""Bulk work: a columnar mirror of what rules read, kept beside PostgreSQL, and the judging of many on many days."""
+
+from scoring.bulk.checking import Busy, Difference, verify, words
+from scoring.bulk.judging import Judged, judge
+from scoring.bulk.refreshing import forget, is_due, present, refresh
+
+__all__ = ["Busy", "Difference", "Judged", "forget", "is_due", "judge", "present", "refresh", "verify", "words"]
