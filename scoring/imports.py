@@ -129,6 +129,7 @@ def note(*, file: ImportedFile, settled: Settled, at: datetime) -> None:
             rejected=F("rejected") + tally.rejected,
             changed_at=at,
         )
+        Source.objects.filter(pk=file.source_id).update(imported_to=at)
 
 
 def finish(*, file: ImportedFile, at: datetime) -> None:

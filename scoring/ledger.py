@@ -90,6 +90,24 @@ def _beaten(document: Document, met: Sequence[bool]) -> dict[int, str]:
     return beaten
 
 
+def totals(document: Document, raw: Sequence[int]) -> tuple[int, int]:
+    """Return usage and fit, in hundredths, of points by rule before clipping: capped, and never below zero."""
+    scores = {group.name: group.score for group in document.groups}
+    groups = dict.fromkeys(scores, 0)
+    for rule, points in zip(document.rules, counted(document, raw), strict=True):
+        if isinstance(rule, Points):
+            groups[rule.group] += points
+    usage = sum(max(0, total) for name, total in groups.items() if scores[name] == "usage")
+    fit = sum(max(0, total) for name, total in groups.items() if scores[name] == "fit")
+    return usage, fit
+
+
+def counted(document: Document, raw: Sequence[int]) -> list[int]:
+    """Return what points by rule before clipping come to: only the first of some groups, and up to a group's cap."""
+    beaten = _beaten(document, [points != 0 for points in raw])
+    return _clipped(document, [0 if i in beaten else points for i, points in enumerate(raw)])
+
+
 def _clipped(document: Document, raw: Sequence[int]) -> list[int]:
     """Points by rule after each group's cap has clipped its gains, one after another."""
     left = {group.name: group.cap for group in document.groups}

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from rest_framework import serializers
 
 from pqlapp.api.pagination import LARGEST_ID
-from scoring.models import Exclusion
+from scoring import backtest
+from scoring.models import Exclusion, Half
 
 LONGEST_ID = 512  # characters
 LONGEST_TEXT = 200_000  # characters of a rule document
@@ -133,6 +134,39 @@ class Review(Body):
 
     owner = Text(max_length=150, allow_null=True, help_text="a log-in's name; null: nobody")
     review_on = serializers.DateField(allow_null=True, help_text="null: never")
+
+
+class NewBacktest(Body):
+    """Which version to try, on how much of the past."""
+
+    version = Whole(min_value=1, max_value=LARGEST_ID)
+    months = Whole(min_value=1, max_value=60, required=False, default=backtest.MONTHS)
+    horizon_days = Whole(
+        min_value=1,
+        max_value=365,
+        required=False,
+        default=backtest.HORIZON,
+        help_text="within which a conversion counts",
+    )
+    weekly_capacity = Whole(
+        min_value=0,
+        max_value=1_000_000,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="leads that the AEs can take in a week; null: not known",
+    )
+    half = serializers.ChoiceField(
+        choices=Half.choices, required=False, allow_blank=True, default="", help_text="of the accounts; empty: all"
+    )
+    every_days = Whole(
+        min_value=1,
+        max_value=28,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="from one judged day to the next; null: 1, or 7 where there are very many accounts",
+    )
 
 
 class Snooze(Body):

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from pqlapp.api.pagination import LARGEST_ID
 from routing.models import ClosedAs, Lead, Stage, State
-from scoring.models import Account, Exclusion, Job, Outcome, RuleVersion, Score, ScoreChange
+from scoring.models import Account, Backtest, Backtested, Exclusion, Job, Outcome, RuleVersion, Score, ScoreChange
 
 YES_OR_NO = [("true", "true"), ("false", "false")]
 
@@ -104,6 +104,41 @@ class RuleVersionFilter(filters.FilterSet):
     class Meta:
         model = RuleVersion
         fields: list[str] = []
+
+
+class BacktestFilter(filters.FilterSet):
+    """Backtests of one rule set, or of one version."""
+
+    rule_set = text("version__rule_set__slug")
+    version = WholeFilter(field_name="version")
+
+    class Meta:
+        model = Backtest
+        fields: list[str] = []
+
+
+class BacktestedFilter(filters.FilterSet):
+    """The accounts behind a figure. backtest.behind narrows the list itself; here it is only said by what."""
+
+    as_pql = text("as_pql", method="narrowed")
+    as_other = text("as_other", method="narrowed")
+    won = text("won", method="narrowed")
+    fired = text("fired", method="narrowed")
+    unfired = text("fired", method="narrowed")
+    alone = text("alone", method="narrowed")
+    tier = text("tiers", method="narrowed")
+    peak = text("peak", method="narrowed")
+    since = text("qualified_on", method="narrowed")
+    until = text("qualified_on", method="narrowed")
+    late = text("late_events", method="narrowed")
+
+    class Meta:
+        model = Backtested
+        fields: list[str] = []
+
+    def narrowed(self, queryset: QuerySet[Backtested], name: str, value: str) -> QuerySet[Backtested]:
+        """Leave the rows as they are."""
+        return queryset
 
 
 class LeadFilter(filters.FilterSet):

@@ -7,8 +7,11 @@ from rest_framework import serializers
 
 from routing import leads
 from routing.models import AE, Assignment, Lead, LeadMove, Membership, Pool
+from scoring.backtest import HAND_RAISED
 from scoring.models import (
     Account,
+    Backtest,
+    Backtested,
     Exclusion,
     Job,
     Outcome,
@@ -440,6 +443,85 @@ class Validated(serializers.Serializer[Any]):
 
     valid = serializers.BooleanField()
     faults = FaultShown(many=True)
+
+
+class BacktestRow(Shown):
+    """A backtest without what it found."""
+
+    rule_set = serializers.SlugField(source="version.rule_set.slug")
+    version = VersionRef()
+    job = serializers.IntegerField(source="job_id")
+    state = serializers.CharField(source="job.state")
+    error = serializers.CharField(source="job.error")
+    by = serializers.CharField(source="created_by.username", allow_null=True, default=None)
+
+    class Meta:
+        model = Backtest
+        fields: Fields = (
+            "id",
+            "rule_set",
+            "version",
+            "job",
+            "state",
+            "error",
+            "months",
+            "every_days",
+            "horizon_days",
+            "weekly_capacity",
+            "half",
+            "first_day",
+            "last_day",
+            "document_digest",
+            "facts_digest",
+            "digest",
+            "by",
+            "created_at",
+            "finished_at",
+        )
+
+
+class BacktestShown(BacktestRow):
+    """A backtest with all its figures. Shares, ratios and paces have `value`, `low` and `high` (95 %)."""
+
+    result = Plain()
+
+    class Meta(BacktestRow.Meta):
+        fields: Fields = (*BacktestRow.Meta.fields, "result")
+
+
+class BacktestedShown(Shown):
+    """An account in a backtest."""
+
+    account = AccountRef()
+    peak = serializers.SerializerMethodField(
+        help_text="points above the line of a PQL on its best day; below: negative"
+    )
+    tiers = Names()
+    fired = Names()
+    alone = Names()
+
+    class Meta:
+        model = Backtested
+        fields: Fields = (
+            "account",
+            "sign_up",
+            "qualified_on",
+            "goal_on",
+            "compared_on",
+            "as_pql",
+            "as_other",
+            "won",
+            "peak",
+            "tiers",
+            "fired",
+            "alone",
+            "late_events",
+        )
+
+    @extend_schema_field({"type": "number", "nullable": True})
+    def get_peak(self, row: Backtested) -> int | float | None:
+        """Return points; null where no line was in reach, or a rule lifted the account over all lines."""
+        return None if row.peak is None or row.peak >= HAND_RAISED else points(row.peak)
 
 
 class SignalUse(serializers.Serializer[Any]):

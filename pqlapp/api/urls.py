@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from rest_framework.routers import SimpleRouter
 
 from pqlapp.api import problems
-from pqlapp.api.views import about, accounts, routing, rules
+from pqlapp.api.views import about, accounts, backtests, routing, rules
 
 router = SimpleRouter(trailing_slash=False)
 router.register("accounts", accounts.AccountView, basename="account")
@@ -12,6 +12,7 @@ router.register("outcomes", accounts.OutcomeView, basename="outcome")
 router.register("exclusions", accounts.ExclusionView, basename="exclusion")
 router.register("rule-sets", rules.RuleSetView, basename="rule-set")
 router.register("rule-versions", rules.RuleVersionView, basename="rule-version")
+router.register("backtests", backtests.BacktestView, basename="backtest")
 router.register("signals", rules.SignalView, basename="signal")
 router.register("jobs", rules.JobView, basename="job")
 router.register("leads", routing.LeadView, basename="lead")

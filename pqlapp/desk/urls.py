@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from pqlapp.desk import imports, publishing, rules, sources, views
+from pqlapp.desk import backtests, imports, publishing, rules, sources, views
 
 urlpatterns = [
     path("", views.queue_page, name="queue"),
@@ -32,6 +32,10 @@ urlpatterns = [
     path("rules/<slug:slug>/<int:number>/compare/", publishing.compare_page, name="compare"),
     path("rules/<slug:slug>/<int:number>/publish/", publishing.publish, name="publish-rules"),
     path("rules/<slug:slug>/<int:number>/prepare/", publishing.prepare, name="prepare-rules"),
+    path("backtests/", backtests.backtests_page, name="backtests"),
+    path("backtests/<int:pk>/", backtests.backtest_page, name="backtest"),
+    path("backtests/<int:pk>/stop/", backtests.stop_backtest, name="stop-backtest"),
+    path("backtests/<int:pk>/accounts/", backtests.backtest_accounts, name="backtest-accounts"),
     path("preferences/", views.prefer, name="prefer"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

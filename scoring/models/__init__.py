@@ -1,6 +1,7 @@
 """The nouns of the house's upper storey."""
 
 from scoring.models.arrivals import Arrival, Glimpse, Library, Rejection, Traffic
+from scoring.models.backtests import AsOther, AsPql, Backtest, Backtested, Half, Won
 from scoring.models.facts import (
     KEPT_AT_LEAST,
     WHOSE_WORD_COUNTS,
@@ -43,6 +44,10 @@ __all__ = [
     "WHOSE_WORD_COUNTS",
     "Account",
     "Arrival",
+    "AsOther",
+    "AsPql",
+    "Backtest",
+    "Backtested",
     "Compaction",
     "Crossed",
     "EmailLink",
@@ -50,6 +55,7 @@ __all__ = [
     "Exclusion",
     "Glimpse",
     "GroupLink",
+    "Half",
     "Identity",
     "IdentityLink",
     "ImportedFile",
@@ -80,6 +86,7 @@ __all__ = [
     "Touched",
     "Traffic",
     "TraitChange",
+    "Won",
     "event_partitions",
     "shard_of",
 ]

@@ -21,6 +21,9 @@ class Source(models.Model):
     group_types = models.JSONField(default=list, blank=True)
     # Whole days added to each time of an import with --rebase; fixed at the first such import.
     rebase_days = models.IntegerField(null=True, blank=True)
+    # Until when files of history were last read into it: what came up to then says by its arrival nothing of when it
+    # was known. Null: none was ever read.
+    imported_to = models.DateTimeField(null=True, blank=True, editable=False)
     # Up to this moment somebody looks at the source's last calls, so that they are kept for them to see.
     watched_until = models.DateTimeField(null=True, blank=True)
     last_call_at = models.DateTimeField(null=True, blank=True)  # seconds behind; null: there was none yet

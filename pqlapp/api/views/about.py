@@ -19,6 +19,7 @@ PLACES = (
     "exclusions",
     "rule-sets",
     "rule-versions",
+    "backtests",
     "signals",
     "leads",
     "pools",

@@ -1,0 +1,104 @@
+"""Ask for a backtest, and for the accounts behind one of its figures."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from scoring import jobs
+from scoring.models import Backtest, Backtested, Half, RuleVersion
+
+KIND = "backtest"  # of its jobs
+MONTHS = 6
+HORIZON = 60  # days within which a conversion counts
+HAND_RAISED = 10**15  # hundredths above the line: a rule that qualifies lifts above any
+
+
+class BadFigure(ValueError):
+    """No figure has such accounts behind it; the text says what there is."""
+
+
+def start(
+    *,
+    version: RuleVersion,
+    by: AbstractBaseUser | None,
+    at: datetime,
+    months: int = MONTHS,
+    horizon_days: int = HORIZON,
+    weekly_capacity: int | None = None,
+    half: str = Half.ALL,
+    every_days: int | None = None,
+) -> Backtest:
+    """Return a new backtest of the version as it stands now; its job runs it.
+
+    `weekly_capacity` is how many leads the AEs can take in a week, None if nobody knows. `every_days` apart are the
+    moments on which accounts are judged; None: each day, or each week where there are very many accounts.
+    """
+    with transaction.atomic():
+        job = jobs.create(kind=KIND, arguments={"version": version.pk, "label": str(version)}, by=by, at=at)
+        return Backtest.objects.create(
+            version=version,
+            job=job,
+            document=version.document,
+            document_digest=version.digest,
+            months=months,
+            every_days=every_days,
+            horizon_days=horizon_days,
+            weekly_capacity=weekly_capacity,
+            half=half,
+            created_by_id=by.pk if by else None,
+            created_at=at,
+        )
+
+
+def last_of(*, version: RuleVersion) -> Backtest | None:
+    """Return the newest backtest of the version's rule set: whoever asks again mostly asks alike."""
+    return Backtest.objects.filter(version__rule_set=version.rule_set_id).order_by("-id").first()
+
+
+EXACT = ("as_pql", "as_other", "won")
+NAMES = ("fired", "unfired", "alone", "tier")
+DAYS = ("since", "until")
+FIGURES = (*EXACT, *NAMES, *DAYS, "peak", "late")
+
+
+def behind(*, backtest: Backtest, figure: Mapping[str, str]) -> QuerySet[Backtested]:
+    """Return the accounts behind a figure, which says by field what they have in common.
+
+    `as_pql`, `as_other` and `won` are what became of them ("any": something did; with commas, one of these);
+    `fired`, `alone` and `tier` are a rule or tier, or several that all apply, with commas; `unfired` a rule that was
+    never met; `since` and `until` the days of qualifying; `peak` hundredths that the best day reached; `late` "yes" for
+    those with events that came too late. Raises BadFigure.
+    """
+    if unknown := sorted(figure.keys() - set(FIGURES)):
+        raise BadFigure(f"{unknown[0][:64]} is nothing to find accounts by; there are: {', '.join(FIGURES)}")
+    rows = Backtested.objects.filter(backtest=backtest).select_related("account").order_by("account__external_id")
+    for field, value in figure.items():
+        rows = rows.filter(_condition(field, value))
+    return rows
+
+
+def _condition(field: str, value: str) -> Q:
+    if field in EXACT:
+        return ~Q(**{field: ""}) if value == "any" else Q(**{f"{field}__in": value.split(",")})
+    if field == "unfired":
+        return ~Q(fired__contains=[value])
+    if field in NAMES:
+        return Q(**{f"{'tiers' if field == 'tier' else field}__contains": value.split(",")})
+    if field == "late":
+        return Q(late_events__gt=0)
+    try:
+        if field == "peak":
+            return Q(peak__gte=int(value))
+        return Q(**{"qualified_on__gte" if field == "since" else "qualified_on__lte": date.fromisoformat(value)})
+    except ValueError as error:
+        what = "hundredths of a point" if field == "peak" else "a day such as 2026-03-31"
+        raise BadFigure(f"{field} is {what}, not {value[:64]!r}") from error
+
+
+def moments(*, first: date, last: date, every: int) -> tuple[date, ...]:
+    """Return the days on which accounts are judged, each `every` days, so that the last one is the last day."""
+    count = (last - first).days // every
+    return tuple(last - timedelta(days=every * back) for back in range(count, -1, -1))
