@@ -44,9 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     from django.conf import settings
 
+    from pqlapp.ingest import strangers
+
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
+    strangers.PAUSE = 0.0  # no timer may write into the database of a later test
     config.pluginmanager.import_plugin("tests.sdks")  # their fixtures need Django set up
     config.pluginmanager.import_plugin("tests.towns")
+    config.pluginmanager.import_plugin("tests.pqlapp.doors")
 
 
 def _start_servers(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from pqlapp.ingest import samples
+from pqlapp.ingest import samples, strangers
 from pqlapp.parser import Refused, Rejected
 from scoring import facts
 from scoring.facts import Envelope, Fact, Reason
@@ -32,12 +32,19 @@ class Visit:
         """Count a request that is refused as a whole, unless its items are counted already."""
         if self.is_counted or refused.status in NOT_COUNTED:
             return
-        sample = samples.sample(item=refused) if self.source else samples.clean(self.wrong_key)
-        reason = Reason(refused.code, samples.clean(refused.message), 1, sample)
+        rejected = Rejected(refused.code, samples.clean(refused.message), refused.item)
+        if self.source is None:
+            self.miss(rejected, count=1, at=at)
+            return
+        reason = Reason(rejected.code, rejected.message, 1, samples.sample(item=rejected))
         facts.note(source=self.source, envelope=Envelope(wire=self.wire), reasons=[reason], at=at)
-        if self.source is not None and facts.is_watched(source=self.source, at=at):
-            rejected = Rejected(refused.code, refused.message)
+        if facts.is_watched(source=self.source, at=at):
             facts.show(glimpses=[_glimpse(self.source, self.wire, at, rejected, rejected, None)])
+
+    def miss(self, rejected: Rejected, *, count: int, at: datetime) -> None:
+        """Count so many items that no known key brought."""
+        reason = Reason(rejected.code, rejected.message, count, samples.clean(self.wrong_key))
+        strangers.counted.note(wire=self.wire, reason=reason, at=at)
 
 
 _present: ContextVar[Visit | None] = ContextVar("visit", default=None)
@@ -65,6 +72,12 @@ def knows_not(*, secret: object) -> None:
     if (visit := _present.get()) is not None:
         shown = secret if isinstance(secret, str) else ""
         visit.wrong_key = shown[:KEY_SHOWN] + (samples.HIDDEN if len(shown) > KEY_SHOWN else "")
+
+
+def misses(*, rejected: Rejected, count: int, at: datetime) -> None:
+    """Count items whose own key opens nothing, beside others of the visitor's that are taken."""
+    if count and (visit := _present.get()) is not None:
+        visit.miss(rejected, count=count, at=at)
 
 
 def wire() -> str:

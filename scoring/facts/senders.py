@@ -44,7 +44,9 @@ _PREFIX: Mapping[str, str] = {Key.Kind.WRITE: "wk", Key.Kind.SERVER: "sk"}
 
 def key_for(*, secret: str) -> Key | None:
     """Return the live key with this text, its source loaded; None if there is none."""
-    public_id = secret.split("_")[1] if secret.count("_") >= 2 else ""
+    if secret.count("_") < 2:  # no key of ours: not worth a question
+        return None
+    public_id = secret.split("_")[1]
     key = Key.objects.select_related("source").filter(public_id=public_id, revoked_at__isnull=True).first()
     return key if key and hmac.compare_digest(bytes(key.secret_hash), _hash(secret)) else None
 
