@@ -1,8 +1,7 @@
 """Each answer of a door is counted once, with a sample of what was turned away, and shown to whoever watches."""
 
-import base64
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,24 +9,18 @@ import orjson
 import psycopg
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from pqlapp import bell
 from pqlapp.ingest import door, samples
 from pqlapp.parser import Rejected
 from scoring import facts
-from scoring.models import Arrival, Event, Glimpse, Key, Source
+from scoring.models import Arrival, Event, Glimpse, Source
+from tests.pqlapp.doors import AT, basic, send
 from tests.pqlapp.test_parser import POISONS
 
-AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
-pytestmark = pytest.mark.django_db
-
-
-def basic(secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{secret}:".encode()).decode()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 
 
 def track(n: int = 1, **more: Any) -> dict[str, Any]:
@@ -35,36 +28,10 @@ def track(n: int = 1, **more: Any) -> dict[str, Any]:
     return call | {"context": {"groupId": "acme", "library": {"name": "analytics-node", "version": "3.1.0"}}} | more
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ring nobody, and forget the keys of the test before."""
-    door._known_keys.clear()
-
-    def ring(*, shards: Iterable[int]) -> None:
-        assert shards
-
-    monkeypatch.setattr(bell, "ring", ring)
-
-
-@pytest.fixture
-def source() -> Source:
-    return facts.create_source(slug="web-app", at=AT)
-
-
-@pytest.fixture
-def secret(source: Source) -> str:
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=AT)[1]
-
-
 @pytest.fixture
 def post(secret: str) -> Callable[..., Any]:
-    """Return a sender of JSON or of raw bytes with the write key in the header."""
-
-    def send(body: Any, *, path: str = "/v1/batch", key: str = secret) -> Any:
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
-        return Client().post(path, data, content_type="text/plain", headers={"Authorization": basic(key)})
-
-    return send
+    """Return a sender of JSON or of raw bytes with the write key in the header, or with another."""
+    return lambda body, *, path="/v1/batch", key=secret: send(path, body, Authorization=basic(key))
 
 
 def totals() -> Counter[str]:

@@ -9,11 +9,11 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqlapp.ingest import cloudevents, door
+from pqlapp.ingest import cloudevents
 from pqlapp.parser import Rejected
-from scoring import facts
 from scoring.facts import Fact
-from scoring.models import Account, Event, Identity, Key
+from scoring.models import Account, Event, Identity
+from tests.pqlapp.doors import send
 from tests.pqlapp.test_parser import POISONS
 
 RECEIVED = datetime(2026, 11, 22, 9, 10, 0, tzinfo=UTC)
@@ -166,19 +166,15 @@ class TestRead:
 
 
 @pytest.fixture
-def post() -> Callable[..., Any]:
+def post(secret: str) -> Callable[..., Any]:
     """Return a sender of JSON, or of raw bytes, with a write key."""
-    door._known_keys.clear()
-    source = facts.create_source(slug="app", at=RECEIVED)
-    secret = facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=RECEIVED)[1]
 
-    def send(body: Any, *, path: str = "/v1/cloudevents", key: str = secret, **headers: str) -> Any:
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
+    def posted(body: Any, *, path: str = "/v1/cloudevents", key: str = secret, **headers: str) -> Any:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         headers = {"Authorization": f"Bearer {key}"} | headers if key else headers
-        return Client().post(path.replace("KEY", secret), data, content_type="text/plain", headers=headers)
+        return send(path.replace("KEY", secret), body, **headers)
 
-    return send
+    return posted
 
 
 @pytest.mark.django_db

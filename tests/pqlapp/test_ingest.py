@@ -1,6 +1,6 @@
 import base64
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Thread
 from types import SimpleNamespace
@@ -13,22 +13,17 @@ from django import db
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from pqlapp import bell
 from pqlapp.ingest import door
 from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
 from scoring.models import Account, Event, Key, Source, Touched
+from tests.pqlapp.doors import AT, basic, send
 from tests.pqlapp.test_parser import POISONS
 
-AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 NATIVE = "/api/v1/events"
 
-pytestmark = pytest.mark.django_db
-
-
-def basic(secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{secret}:".encode()).decode()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 
 
 def track(n: int = 1, **more: Any) -> dict[str, Any]:
@@ -36,39 +31,10 @@ def track(n: int = 1, **more: Any) -> dict[str, Any]:
     return call | {"timestamp": "2026-11-20T12:00:00Z", "context": {"groupId": "acme"}} | more
 
 
-@pytest.fixture(autouse=True)
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
-    """Collect the rings, and forget the keys of the test before."""
-    door._known_keys.clear()
-    rings: list[set[int]] = []
-
-    def ring(*, shards: Iterable[int]) -> None:
-        rings.append(set(shards))
-
-    monkeypatch.setattr(bell, "ring", ring)
-    return rings
-
-
-@pytest.fixture
-def source() -> Source:
-    return facts.create_source(slug="web-app", at=AT)
-
-
-@pytest.fixture
-def secret(source: Source) -> str:
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=AT)[1]
-
-
 @pytest.fixture
 def post(secret: str) -> Callable[..., Any]:
     """Return a sender of JSON or of raw bytes with the write key in the header."""
-
-    def send(path: str, body: Any, **headers: str) -> Any:
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
-        headers = {"Authorization": basic(secret)} | headers
-        return Client().post(path, data, content_type="text/plain", headers=headers)
-
-    return send
+    return lambda path, body, **headers: send(path, body, **({"Authorization": basic(secret)} | headers))
 
 
 class TestBatch:
@@ -256,7 +222,7 @@ class TestKeys:
 
 
 class TestAnswers:
-    def test_a_body_that_is_too_large_is_refused_unread(self, post):
+    def test_a_body_that_is_too_large_is_refused(self, post):
         response = post("/v1/batch", b" " * 6_000_001)
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 

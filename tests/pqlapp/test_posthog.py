@@ -2,7 +2,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,12 +14,11 @@ from django.test import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqlapp import bell
 from pqlapp.ingest import door, posthog
 from pqlapp.parser import Rejected
-from scoring import facts
 from scoring.facts import Fact
-from scoring.models import Account, Event, Key, ProductUser, Source, TraitChange
+from scoring.models import Account, Event, ProductUser, TraitChange
+from tests.pqlapp.doors import send
 from tests.pqlapp.test_parser import POISONS
 
 RECEIVED = datetime(2026, 11, 22, 9, 10, 0, tzinfo=UTC)
@@ -405,29 +404,8 @@ class TestRejections:
 
 
 @pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> Source:
-    door._known_keys.clear()
-
-    def ring(*, shards: Iterable[int]) -> None:
-        pass
-
-    monkeypatch.setattr(bell, "ring", ring)
-    return facts.create_source(slug="web-app", at=AT)
-
-
-@pytest.fixture
-def secret(source: Source) -> str:
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=AT)[1]
-
-
-@pytest.fixture
 def post(secret: str) -> Callable[..., Any]:
-    """Return a sender of JSON or raw bytes, as text/plain."""
-
-    def send(path: str, body: Any, **headers: str) -> Any:
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
-        return Client().post(path, data, content_type="text/plain", headers=headers)
-
+    """Return a sender of JSON or raw bytes, for whose key the test cares."""
     return send
 
 

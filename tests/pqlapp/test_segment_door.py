@@ -1,20 +1,16 @@
 """The addresses of the Segment family, and that nothing which is JSON breaks them."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import pytest
 from django.test import Client
-from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pqlapp.ingest import door
-from scoring import facts
-from scoring.models import Event, Key
+from scoring.models import Event
+from tests.pqlapp.doors import basic, send
 
 pytestmark = pytest.mark.django_db
 
@@ -31,24 +27,19 @@ DOORS = (*BATCHES, *(f"/v1/{kind}" for kind in CALLS), "/v1/cloudevents", "/api/
 
 
 @pytest.fixture
-def key() -> str:
-    door._known_keys.clear()
-    now = timezone.now()
-    source = facts.create_source(slug="shop", at=now)
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=now)[1]
+def key(secret: str) -> str:
+    return secret
 
 
 @pytest.fixture
 def post(key: str) -> Callable[..., Any]:
     """Return a sender of JSON whose key is in the header, unless told otherwise."""
 
-    def send(path: str, body: object, **headers: str) -> Any:
-        given = {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()} | headers
-        given = {name: value for name, value in given.items() if value}
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
-        return Client().post(path, data, content_type="text/plain", headers=given)
+    def posted(path: str, body: object, **headers: str) -> Any:
+        given = {"Authorization": basic(key)} | headers
+        return send(path, body, **{name: value for name, value in given.items() if value})
 
-    return send
+    return posted
 
 
 class TestAddresses:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from scoring import facts, tasks, tiles
-from scoring.models import Crossed, Exclusion, Job, Outcome
+from scoring import facts, tiles
+from scoring.models import Crossed, Exclusion, Outcome
 from tests.scoring.oracle import Key
 from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
 from tests.scoring.world import (
@@ -22,6 +22,7 @@ from tests.scoring.world import (
     join,
     send,
     touched,
+    work_off,
 )
 
 pytestmark = pytest.mark.django_db
@@ -31,11 +32,6 @@ LATER = NOW + timedelta(hours=1)
 
 def merge(other: str, into: str, kind: str = "group") -> None:
     facts.merge_accounts(other=account(other, kind), into=account(into), by=None, at=LATER)
-
-
-def work_off() -> None:
-    for job in tasks.waiting_jobs():
-        assert tasks.carry_on(job=job).state == Job.State.DONE, Job.objects.get(pk=job.pk).error
 
 
 def before() -> None:

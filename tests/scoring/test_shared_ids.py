@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from scoring import jobs, tasks, tiles
-from scoring.models import Identity, Job, ProductUser, Refolded
+from scoring.models import Identity, ProductUser, Refolded
 from tests.scoring.oracle import Key
 from tests.scoring.world import (
     NOW,
@@ -21,6 +21,7 @@ from tests.scoring.world import (
     people,
     send,
     touched,
+    work_off,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,12 +36,6 @@ def few(settings: Any) -> None:
 
 def refused() -> dict[str, str]:
     return dict(Identity.objects.filter(refused_at__isnull=False).values_list("value", "refused_why"))
-
-
-def work_off() -> None:
-    """Run the jobs that wait."""
-    for job in tasks.waiting_jobs():
-        assert tasks.carry_on(job=job).state == Job.State.DONE
 
 
 class TestVerdict:

@@ -10,9 +10,9 @@ from typing import Any
 
 from django.db import connection
 
-from scoring import facts, language, tiles
+from scoring import facts, language, tasks, tiles
 from scoring.facts import Fact, Recorded
-from scoring.models import Account, EmailLink, GroupLink, Identity, Signal, Source, Tile, Touched, TraitChange
+from scoring.models import Account, EmailLink, GroupLink, Identity, Job, Signal, Source, Tile, Touched, TraitChange
 from tests.scoring.oracle import Key
 
 TODAY = date(2026, 3, 31)
@@ -69,6 +69,13 @@ def fold(*signals: language.Signal) -> list[Signal]:
     rows = tiles.register(signals=signals, at=NOW)
     tiles.backfill(signals=rows)
     return rows
+
+
+def work_off() -> None:
+    """Run the jobs that wait."""
+    for job in tasks.waiting_jobs():
+        done = tasks.carry_on(job=job)
+        assert done.state == Job.State.DONE, done.error
 
 
 def account(key: str, kind: str = "group") -> Account:
