@@ -50,14 +50,9 @@ def _events(request: HttpRequest) -> HttpResponse:
     received_at = timezone.now()
     facts = [item if isinstance(item, Rejected) else read(event=item, received_at=received_at) for item in items]
     results = door.take(source=source, read=facts, received_at=received_at, said=items)
-    rejected = [
-        {"index": index, "code": result.code, "message": result.message}
-        for index, result in enumerate(results)
-        if isinstance(result, Rejected)
-    ]
-    if rejected and not are_listed:
-        raise Refused(400, str(rejected[0]["code"]), str(rejected[0]["message"]))
-    return JsonResponse({"success": True} | ({"rejected": rejected} if rejected else {}))
+    if not are_listed and isinstance(results[0], Rejected):
+        raise Refused(400, results[0].code, results[0].message)
+    return JsonResponse({"success": True} | door.rejections(results=results))
 
 
 @csrf_exempt

@@ -11,10 +11,11 @@ from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
 from itertools import islice
+from typing import Any
 
 import psycopg
 from django import db
-from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
@@ -26,6 +27,8 @@ from scoring import facts
 from scoring.facts import Envelope, Fact
 from scoring.models import Key, Source
 
+READ_OUT_LIMIT = 24_000_000  # bytes of a body that is too large, before the line is cut
+PIECE = 65_536  # bytes
 KEY_LENGTH_LIMIT = 200
 REMEMBER_KEYS_FOR = 5.0  # seconds
 REMEMBERED_KEYS_LIMIT = 1_000
@@ -124,16 +127,23 @@ def _refusal(refused: Refused, errors: Callable[[Refused], HttpResponse], method
 
 def body_of(*, request: HttpRequest) -> bytes:
     """Return the request's body, unpacked. Its content type is not asked: clients lie. Raises Refused."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > parser.SENT_LIMIT:
-        raise Refused(413, "body_too_large", f"send at most {parser.SENT_LIMIT:,} bytes in one request")
     # Django reads nothing without a length; the server below it does, when the body comes in chunks.
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "")
     stream = request.META["wsgi.input"] if chunked else request
     try:
         sent = stream.read(parser.SENT_LIMIT + 1)
-    except (UnreadablePostError, OSError) as error:
+        if len(sent) > parser.SENT_LIMIT and not chunked:  # of chunks nobody knows when they end
+            _read_out(stream)
+    except Exception as error:  # a broken line has many names: Django's, Python's, and the server's for its chunks
         raise Refused(400, "incomplete_body", "the body broke off") from error
     return parser.unpack(sent=sent, encoding=request.headers.get("Content-Encoding", ""))
+
+
+def _read_out(stream: Any) -> None:
+    """Read on and forget it: whoever still sends when the line is cut never hears the answer, and sends all again."""
+    left = READ_OUT_LIMIT
+    while left > 0 and (piece := stream.read(PIECE)):
+        left -= len(piece)
 
 
 def secret_in_header(*, request: HttpRequest) -> str | None:
@@ -208,6 +218,16 @@ def take_items(
         take(source=source, read=flat, received_at=received_at, said=each, sent_at=sent_at, wire=wire, ring=ring)
     )
     return [_of_item(list(islice(results, size))) for size in sizes]
+
+
+def rejections(*, results: Sequence[str | Rejected]) -> dict[str, Any]:
+    """Return what an answer says of items that were not taken: {"rejected": [{index, code, message}, …]}, or {}."""
+    rejected = [
+        {"index": index, "code": result.code, "message": result.message}
+        for index, result in enumerate(results)
+        if isinstance(result, Rejected)
+    ]
+    return {"rejected": rejected} if rejected else {}
 
 
 def _of_item(results: list[str | Rejected]) -> str | Rejected:

@@ -1,7 +1,7 @@
 """Reading one call: ids, times, names and traits as every wire has them, each checked alike."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,6 +64,20 @@ def unix_time(name: str, value: object) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     raise Unusable("bad_time", f'"{name}" is a number of seconds or milliseconds since 1970')
+
+
+def sent_time(value: object, *, read: Callable[[str, object], datetime | None] = instant) -> datetime | None:
+    """Return when a client says that it sent a request; what says nothing is no reason to lose what it brings."""
+    try:
+        return read("sent", value)
+    except Unusable:
+        return None
+
+
+def unix_time_by_our_clock(name: str, value: object, *, sent: datetime | None, received_at: datetime) -> datetime:
+    """Return a unix_time() put right as by_our_clock() does, and without one when it was received. Raises Unusable."""
+    at = unix_time(name, value)
+    return received_at if at is None else by_our_clock(at=at, sent=sent, received_at=received_at)
 
 
 def by_our_clock(*, at: datetime, sent: datetime | None, received_at: datetime) -> datetime:

@@ -33,6 +33,7 @@ from pqlapp.ingest.fields import (
     instant,
     mapping,
     page,
+    sent_time,
     traits,
     unix_time,
 )
@@ -138,7 +139,7 @@ def answer(*, request: HttpRequest, body: bytes, form: Mapping[str, str]) -> Htt
     results = door.take(
         source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at, wire="posthog"
     )
-    return JsonResponse({"status": "Ok"} | _rejected(results))
+    return JsonResponse({"status": "Ok"} | door.rejections(results=results))
 
 
 @door.ingest_door()
@@ -152,7 +153,7 @@ def analytics(request: HttpRequest) -> HttpResponse:
     parsed = parser.parse_batch(body=body, field="batch")
     source = door.sender(secret=secret or _secret(parsed, {}))
     received_at = timezone.now()
-    sent_at = _instant_or_none(request.headers.get("PostHog-Request-Timestamp"))
+    sent_at = sent_time(request.headers.get("PostHog-Request-Timestamp"))
     facts = [
         item
         if isinstance(item, Rejected)
@@ -162,7 +163,7 @@ def analytics(request: HttpRequest) -> HttpResponse:
     results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent_at)
     ids = _uuids(parsed.items, body)
     verdicts = {stated: _verdict(result) for stated, result in zip(ids, results, strict=True) if stated}
-    return JsonResponse({"results": verdicts} | _rejected(results))
+    return JsonResponse({"results": verdicts} | door.rejections(results=results))
 
 
 @door.ingest_door(methods=("GET", "POST"), credentials=True)
@@ -429,21 +430,8 @@ def _places(parsed: Batch) -> Iterator[Mapping[str, Any]]:
 def _sent(parsed: Batch, form: Mapping[str, str]) -> datetime | None:
     """Return when a body was sent: as said around its events, by each of them, or in the address."""
     first = next((item for item in parsed.items if not isinstance(item, Rejected)), {})
-    sent = _instant_or_none(parsed.envelope.get("sent_at", first.get("sent_at")))
-    if sent is not None:
-        return sent
-    try:
-        return unix_time("sent_at", form.get("sent_at", form.get("_")))
-    except Unusable:
-        return None
-
-
-def _instant_or_none(value: object) -> datetime | None:
-    """Return a time; one that cannot be read is no reason to lose the events."""
-    try:
-        return instant("sent_at", value)
-    except Unusable:
-        return None
+    sent = sent_time(parsed.envelope.get("sent_at", first.get("sent_at")))
+    return sent_time(form.get("sent_at", form.get("_")), read=unix_time) if sent is None else sent
 
 
 def _uuids(items: Sequence[dict[str, Any] | Rejected], body: bytes) -> list[str | None]:
@@ -466,15 +454,6 @@ def _as_it_came(body: bytes) -> list[Any]:
 
 def _verdict(result: str | Rejected) -> dict[str, str]:
     return {"result": "drop", "details": result.message} if isinstance(result, Rejected) else {"result": "ok"}
-
-
-def _rejected(results: Sequence[str | Rejected]) -> dict[str, Any]:
-    rejected = [
-        {"index": index, "code": result.code, "message": result.message}
-        for index, result in enumerate(results)
-        if isinstance(result, Rejected)
-    ]
-    return {"rejected": rejected} if rejected else {}
 
 
 CAPTURE = ("batch/", "capture/?", "e/?", "i/v0/e/?", "i/v0/ai/batch/?")  # "batch" comes by way of Amplitude's

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from pqlapp import parser
 from pqlapp.ingest import door
-from pqlapp.ingest.fields import Unusable, by_our_clock, event_name, identifier, instant, mapping, traits
+from pqlapp.ingest.fields import Unusable, by_our_clock, event_name, identifier, instant, mapping, sent_time, traits
 from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
 from scoring.models import Source
@@ -51,7 +51,7 @@ def time_of(*, call: Mapping[str, Any], received_at: datetime, sent_at: object =
     if stated is not None and original is not None:
         return at
     own = call.get("sentAt")
-    return by_our_clock(at=at, sent=_sent(sent_at if own is None else own), received_at=received_at)
+    return by_our_clock(at=at, sent=sent_time(sent_at if own is None else own), received_at=received_at)
 
 
 @door.ingest_door()
@@ -66,14 +66,9 @@ def batch(request: HttpRequest) -> HttpResponse:
         item if isinstance(item, Rejected) else read(call=item, received_at=received_at, sent_at=sent_at)
         for item in parsed.items
     ]
-    sent = _sent(sent_at)
+    sent = sent_time(sent_at)
     results = door.take(source=source, read=facts, received_at=received_at, said=parsed.items, sent_at=sent)
-    rejected = [
-        {"index": index, "code": result.code, "message": result.message}
-        for index, result in enumerate(results)
-        if isinstance(result, Rejected)
-    ]
-    return JsonResponse({"success": True} | ({"rejected": rejected} if rejected else {}))
+    return JsonResponse({"success": True} | door.rejections(results=results))
 
 
 @door.ingest_door()
@@ -84,7 +79,7 @@ def call(request: HttpRequest, kind: str) -> HttpResponse:
     source = source or door.sender(secret=item.get("writeKey"))
     received_at = timezone.now()
     fact = read(call=item, kind=BY_LETTER.get(kind, kind), received_at=received_at)
-    sent = _sent(item.get("sentAt"))
+    sent = sent_time(item.get("sentAt"))
     (result,) = door.take(source=source, read=[fact], received_at=received_at, said=[item], sent_at=sent)
     if isinstance(result, Rejected):
         raise Refused(400, result.code, result.message)
@@ -142,6 +137,7 @@ def _fact(call: Mapping[str, Any], received_at: datetime, sent_at: object, kind:
     group = _group(call, context, str(kind))
     if user is None and anonymous is None and group is None:
         raise Unusable("nobody", "a call needs a userId, an anonymousId or a groupId")
+    told = _told(call, context, str(kind))
     return Fact(
         message_id=identifier("messageId", call.get("messageId")) or str(uuid.uuid4()),
         at=time_of(call=call, received_at=received_at, sent_at=sent_at),
@@ -151,18 +147,10 @@ def _fact(call: Mapping[str, Any], received_at: datetime, sent_at: object, kind:
         aliases=_aliases(call) if kind == "alias" else (),
         group_id=group,
         joins=kind == "group" and (user is not None or anonymous is not None),
-        properties=_properties(call, str(kind)),
-        user_traits=_user_traits(call, context) if kind == "identify" else {},
-        account_traits=traits("traits", call.get("traits")) if kind == "group" else {},
+        properties=told,
+        user_traits=told if kind == "identify" else {},
+        account_traits=told if kind == "group" else {},
     )
-
-
-def _sent(value: object) -> datetime | None:
-    """Return when the call was sent; a sentAt that says nothing is no reason to lose the call."""
-    try:
-        return instant("sentAt", value)
-    except Unusable:
-        return None
 
 
 def _group(call: Mapping[str, Any], context: Mapping[str, Any], kind: str) -> str | None:
@@ -181,16 +169,14 @@ def _aliases(call: Mapping[str, Any]) -> tuple[str, ...]:
     return (previous,)
 
 
-def _user_traits(call: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Traits of an identify call: Segment has them at the top, RudderStack's Python library in the context."""
-    below, above = mapping("context.traits", context.get("traits")), mapping("traits", call.get("traits"))
-    return traits("traits", below | above)
+def _told(call: Mapping[str, Any], context: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what the call says besides who and when; name and category of a page are part of it.
 
-
-def _properties(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """What is kept of the call besides who and when; name and category of a page are part of it."""
+    Segment has the traits of an identify call at its top, RudderStack's Python library in the context.
+    """
     if kind == "identify":
-        return _user_traits(call, mapping("context", call.get("context")))
+        below = mapping("context.traits", context.get("traits"))
+        return traits("traits", below | mapping("traits", call.get("traits")))
     if kind == "group":
         return traits("traits", call.get("traits"))
     properties = mapping("properties", call.get("properties"))
