@@ -103,13 +103,21 @@ def from_form(*, body: bytes) -> tuple[bytes, dict[str, str]]:
     """
     if not FORM.match(body):
         return body, {}
+    form = form_fields(body=body)
+    return _data(form.pop("data", "").encode("utf-8", RAW)), form
+
+
+def form_fields(*, body: bytes) -> dict[str, str]:
+    """Return the fields of a form; of several with one name the last. Encoded as RAW they are the bytes that came.
+
+    Raises Refused (400).
+    """
     try:
-        form = dict(
-            parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="surrogateescape")
-        )
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors=RAW))
     except ValueError as error:
-        raise Refused(400, "bad_form", "the form cannot be read: send data=<JSON or base64>") from error
-    return _data(form.pop("data", "").encode("utf-8", "surrogateescape")), form
+        raise Refused(
+            400, "bad_form", "the form cannot be read: it has too many fields, or letters as they are"
+        ) from error
 
 
 def _data(text: bytes) -> bytes:

@@ -11,19 +11,20 @@ Accounts: an event names its groups as `groups`. Properties that are changed by 
 cannot be dated traits: they are events of their own, and a rule can sum them.
 """
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import re_path
 from django.utils import timezone
 
 from pqlapp import parser
 from pqlapp.ingest import door, fields, posthog
-from pqlapp.ingest.fields import Unusable, identifier, instant, mapping, traits
+from pqlapp.ingest.fields import Unusable, identifier, mapping, traits
 from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
 from scoring.models import Source
@@ -42,6 +43,9 @@ ALSO_KEPT = (
 )
 CHANGING = ("$add", "$append", "$prepend", "$remove", "$preInsert", "$postInsert", "$clearAll")
 OPERATIONS = frozenset(("$set", "$setOnce", "$unset", *CHANGING))
+# The libraries before those of today (amplitude-js; Amplitude-iOS and -Android until their 4.0 and 3.0) send forms.
+OLD_FORM = re.compile(rb"(?:[\w.-]+=[^&]*&)*client=")
+OLD_NAMES = {"timestamp": "time", "uuid": "insert_id", "version_name": "app_version"}
 SUFFIX_LIMIT = 32  # characters by which the further facts of an event lengthen its id
 GROUPS_LIMIT = 20  # that one call describes
 OTHER_GROUP = "other_group"  # rightly sent, and of no use here: no reason to trouble the sender
@@ -90,8 +94,9 @@ def problem(refused: Refused) -> JsonResponse:
 
 @door.ingest_door(errors=problem)
 def upload(request: HttpRequest) -> HttpResponse:
-    """Take `{"api_key": …, "events": [event, …]}`."""
-    return _uploaded(request, door.body_of(request=request))
+    """Take `{"api_key": …, "events": [event, …]}`, or the form `client=…&e=[event, …]` of the older libraries."""
+    body = door.body_of(request=request)
+    return _uploaded_form(body) if OLD_FORM.match(body) else _uploaded(request, body)
 
 
 @door.ingest_door(errors=problem)
@@ -110,10 +115,29 @@ def _uploaded(request: HttpRequest, body: bytes) -> HttpResponse:
     results = _take(
         door.sender(secret=parsed.envelope.get("api_key") or door.secret_in_header(request=request)),
         parsed.items,
-        sent=_sent(parsed.envelope.get("client_upload_time")),
+        sent=fields.sent_time(parsed.envelope.get("client_upload_time")),
         shortest_id=shortest if type(shortest) is int else 1,
     )
     return _answer(results, len(body))
+
+
+def _uploaded_form(body: bytes) -> HttpResponse:
+    """Take a form. Its libraries know only the one word of success, and send again at any other."""
+    form = parser.form_fields(body=body)
+    source = door.sender(secret=form.get("client"))
+    items = parser.parse_batch(body=form.get("e", "").encode("utf-8", parser.RAW), field="e").items
+    sent = fields.sent_time(form.get("upload_time"), read=fields.unix_time)
+    _take(source, [item if isinstance(item, Rejected) else _as_new(item) for item in items], sent=sent)
+    return HttpResponse("success", content_type="text/plain")
+
+
+def _as_new(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an event of a form as the same event is said today."""
+    new = {OLD_NAMES.get(name, name): value for name, value in item.items()}
+    match item.get("library"):
+        case {"name": str(name), "version": str(version)}:
+            new["library"] = f"{name}/{version}"
+    return new
 
 
 @door.ingest_door(errors=problem)
@@ -129,9 +153,9 @@ def group_identify(request: HttpRequest) -> HttpResponse:
 
 
 def _identification(request: HttpRequest, event_type: str) -> HttpResponse:
-    form = QueryDict(door.body_of(request=request))
+    form = parser.form_fields(body=door.body_of(request=request))
     source = door.sender(secret=form.get("api_key"))
-    stated = form.get("identification", "").encode()
+    stated = form.get("identification", "").encode("utf-8", parser.RAW)
     items = parser.parse_batch(body=stated, field="identification", alone=True).items
     events = [item if isinstance(item, Rejected) else _as_event(item, event_type) for item in items]
     return _answer(_take(source, events), len(stated))
@@ -181,14 +205,6 @@ def _answer(results: Sequence[str | Rejected], size: int) -> JsonResponse:
     return JsonResponse({"code": 200, **taken, **named})
 
 
-def _sent(stated: object) -> datetime | None:
-    """Return when the client's clock says that it sent the request; a bad one is no reason to lose anything."""
-    try:
-        return instant("client_upload_time", stated)
-    except Unusable:
-        return None
-
-
 # ---- from events to facts
 
 
@@ -197,7 +213,8 @@ def _facts(
 ) -> Iterator[Fact]:
     name = fields.event_name(item.get("event_type"))
     user, device = (_id(item, field, shortest_id) for field in ("user_id", "device_id"))
-    common = {"message_id": _message_id(item, device), "at": _at(item, received_at, sent)}
+    at = fields.unix_time_by_our_clock("time", item.get("time"), sent=sent, received_at=received_at)
+    common: dict[str, Any] = {"message_id": _message_id(item, device), "at": at}
     groups = {kind: ids for kind, ids in mapping("groups", item.get("groups")).items() if ids not in (None, "", [])}
     if name == "$groupidentify":
         yield from _group_facts(item, groups, types, common)
@@ -278,11 +295,6 @@ def _message_id(item: Mapping[str, Any], device: str | None) -> str:
         return str(uuid.uuid4()) if item.get("time") is None else fields.content_id(item)
     both = insert_id if device is None else f"{insert_id}:{device}"
     return both if len(both) <= fields.ID_LIMIT - SUFFIX_LIMIT else fields.content_id([insert_id, device])
-
-
-def _at(item: Mapping[str, Any], received_at: datetime, sent: datetime | None) -> datetime:
-    at = fields.unix_time("time", item.get("time"))
-    return received_at if at is None else fields.by_our_clock(at=at, sent=sent, received_at=received_at)
 
 
 def _properties(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from django.urls import re_path
 from django.utils import timezone
 
 from pqlapp import parser
-from pqlapp.ingest import door, fields
+from pqlapp.ingest import door, fields, visits
 from pqlapp.ingest.fields import Unusable, identifier, mapping, traits
 from pqlapp.parser import Refused, Rejected
 from scoring.facts import Fact
@@ -141,25 +141,20 @@ def problem(refused: Refused) -> JsonResponse:
 opened = door.ingest_door(methods=("GET", "POST"), errors=problem, credentials=True)
 
 
-@opened
-def track(request: HttpRequest) -> HttpResponse:
-    """Take events."""
-    items, options, _ = _items(request)
-    return _answer(_take(request, items, options, read), options)
+def _taking(reader: Callable[..., Read]) -> door.View:
+    """Return the view that takes what the reader reads."""
+
+    @opened
+    def taken(request: HttpRequest) -> HttpResponse:
+        items, options, _ = _items(request)
+        return _answer(request, _take(request, items, options, reader), options)
+
+    return taken
 
 
-@opened
-def engage(request: HttpRequest) -> HttpResponse:
-    """Take updates of people's profiles."""
-    items, options, _ = _items(request)
-    return _answer(_take(request, items, options, read_person), options)
-
-
-@opened
-def groups(request: HttpRequest) -> HttpResponse:
-    """Take updates of groups' profiles."""
-    items, options, _ = _items(request)
-    return _answer(_take(request, items, options, read_group), options)
+track = _taking(read)
+engage = _taking(read_person)  # updates of people's profiles
+groups = _taking(read_group)  # updates of groups' profiles
 
 
 @opened
@@ -167,7 +162,7 @@ def import_events(request: HttpRequest) -> HttpResponse:
     """Take events of the past: JSON, or one JSON object a line, or a form as the libraries send it."""
     items, options, is_form = _items(request)
     results = _take(request, items, options, read_past)
-    return _answer(results, options) if is_form else _import_answer(items, results, options)
+    return _answer(request, results, options) if is_form else _import_answer(items, results, options)
 
 
 @opened
@@ -192,7 +187,7 @@ def _take(
     request: HttpRequest, items: Sequence[Item], options: Mapping[str, str], reader: Callable[..., Read]
 ) -> list[str | Rejected]:
     """Store the items, each for the source of its token, and return what became of each."""
-    received_at, sent = timezone.now(), _sent(options)
+    received_at, sent = timezone.now(), fields.sent_time(options.get("_"), read=fields.unix_time)
     results: list[str | Rejected] = [UNKNOWN_TOKEN] * len(items)
     for source, positions in _by_source(request, items, options).items():
         facts = [
@@ -205,6 +200,7 @@ def _take(
         taken = door.take_items(source=source, read=facts, received_at=received_at, said=said, sent_at=sent)
         for i, result in zip(positions, taken, strict=True):
             results[i] = result
+    visits.misses(rejected=UNKNOWN_TOKEN, count=results.count(UNKNOWN_TOKEN), at=received_at)
     return results
 
 
@@ -253,28 +249,26 @@ def _sender(secrets: Iterable[str | None]) -> Source | None:
     return None
 
 
-def _sent(options: Mapping[str, str]) -> datetime | None:
-    """Return when the browser's clock says that it sent the request; a bad one is no reason to lose anything."""
-    try:
-        return fields.unix_time("_", options.get("_"))
-    except Unusable:
-        return None
-
-
 # ---- the answers
 
 
-def _answer(results: Sequence[str | Rejected], options: Mapping[str, str]) -> HttpResponse:
-    """Return `1`, or a document for verbose=1, or for img=1 a picture that nobody sees. Raises Refused."""
+def _answer(request: HttpRequest, results: Sequence[str | Rejected], options: Mapping[str, str]) -> HttpResponse:
+    """Return `1` or `0`, or a document for verbose=1, or for img=1 a picture that nobody sees. Raises Refused.
+
+    Where nothing was taken the status is good all the same: telephones send anything else again, for ever. Only to a
+    GET it is not, as that is Node, which repeats the document to its caller.
+    """
     faults = [result for result in results if isinstance(result, Rejected) and result.code != OTHER_GROUP]
-    if faults and len(faults) == len(results):
+    was_taken = not faults or len(faults) < len(results)
+    if not was_taken and request.method == "GET":
         raise Refused(400, faults[0].code, faults[0].message)
     if options.get("img") == "1":
         return HttpResponse(PIXEL, content_type="image/gif")
     if options.get("verbose") == "1":
         error = f"{len(faults)} of {len(results)} were not taken: {faults[0].message}" if faults else None
-        return JsonResponse({"status": 1, "error": error})
-    return HttpResponse("1", content_type="text/plain")
+        reason = {} if was_taken else {"reason": faults[0].code}
+        return JsonResponse({"status": int(was_taken), "error": error} | reason)
+    return HttpResponse(str(int(was_taken)), content_type="text/plain")
 
 
 def _import_answer(
@@ -282,9 +276,10 @@ def _import_answer(
 ) -> JsonResponse:
     """Return how many were imported and which were not, with a status at which nobody sends them again."""
     failed = [
-        {"index": i, "$insert_id": _stated_id(items[i]), "field": result.code, "message": result.message}
+        {"index": i, "insert_id": own, "$insert_id": own, "field": result.code, "message": result.message}
         for i, result in enumerate(results)
         if isinstance(result, Rejected)
+        for own in [_stated_id(items[i])]
     ]
     answer: dict[str, Any] = {"code": 200, "num_records_imported": len(results) - len(failed), "status": "OK"}
     if not failed or options.get("strict") == "0":
@@ -316,7 +311,7 @@ def _event(item: Mapping[str, Any], received_at: datetime, types: Sequence[str],
     return Fact(
         **who,
         message_id=identifier("$insert_id", properties.get("$insert_id")) or _made_id(item, time),
-        at=_at("time", time, received_at, sent),
+        at=fields.unix_time_by_our_clock("time", time, sent=sent, received_at=received_at),
         name=NAMES.get(name, name),
         group_id=account,
         joins=bool(who) and account is not None,
@@ -364,7 +359,9 @@ def _unset(item: Mapping[str, Any]) -> dict[str, None]:
 
 def _when(item: Mapping[str, Any], received_at: datetime, sent: datetime | None) -> dict[str, Any]:
     time = item.get("$time")
-    return {"message_id": _made_id(item, time), "at": _at("$time", time, received_at, sent)}
+    at = fields.unix_time_by_our_clock("$time", time, sent=sent, received_at=received_at)
+    own = identifier("$insert_id", item.get("$insert_id"))  # no library gives one, but a hook of the page may
+    return {"message_id": fields.content_id(own) if own else _made_id(item, time), "at": at}
 
 
 def _made_id(item: Mapping[str, Any], time: object) -> str:
@@ -374,11 +371,6 @@ def _made_id(item: Mapping[str, Any], time: object) -> str:
     browser's updates have none, and what is said today may be said again next week.
     """
     return str(uuid.uuid4()) if time is None else fields.content_id(item)
-
-
-def _at(name: str, stated: object, received_at: datetime, sent: datetime | None) -> datetime:
-    at = fields.unix_time(name, stated)
-    return received_at if at is None else fields.by_our_clock(at=at, sent=sent, received_at=received_at)
 
 
 def _who(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,16 +6,15 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pqlapp import bell
-from pqlapp.ingest import amplitude, door
+from pqlapp.ingest import amplitude
 from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
-from scoring.models import Account, Event, Key, Source
+from scoring.models import Account, Event
+from tests.pqlapp.doors import send
 from tests.pqlapp.test_fields import JSON_VALUES
 from tests.pqlapp.test_parser import POISONS
 
@@ -214,33 +213,16 @@ class TestAnything:
 # ---- the doors
 
 
-@pytest.fixture(autouse=True)
-def rung(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ring nobody, and forget the keys of the test before."""
-    door._known_keys.clear()
-    monkeypatch.setattr(bell, "ring", lambda *, shards: None)
-
-
 @pytest.fixture
-def source() -> Source:
-    return facts.create_source(slug="web-app", at=RECEIVED)
-
-
-@pytest.fixture
-def key(source: Source) -> str:
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=RECEIVED)[1]
-
-
-def post(path: str, body: Any) -> Any:
-    data = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Client().post(path, data, content_type="text/plain")
+def key(secret: str) -> str:
+    return secret
 
 
 class TestUpload:
     @pytest.mark.parametrize("path", [UPLOAD, "/batch"])
     def test_stores_events(self, path, key, source):
         body = {"api_key": key, "events": [event(), event(insert_id="i2")], "options": {"min_id_length": None}}
-        answer = post(path, body)
+        answer = send(path, body)
         assert answer.status_code == 200
         assert answer.json() == {
             "code": 200,
@@ -252,53 +234,53 @@ class TestUpload:
 
     def test_takes_gzip(self, key, source):
         body = gzip.compress(orjson.dumps({"api_key": key, "events": [event()]}))
-        assert post(UPLOAD, body).json()["events_ingested"] == 1
+        assert send(UPLOAD, body).json()["events_ingested"] == 1
 
     def test_a_repeat_is_a_success_and_stored_once(self, key, source):
         for _ in range(2):
-            assert post(UPLOAD, {"api_key": key, "events": [event()]}).json()["code"] == 200
+            assert send(UPLOAD, {"api_key": key, "events": [event()]}).json()["code"] == 200
         assert Event.objects.filter(source=source).count() == 1
 
     def test_puts_the_clock_of_a_device_right(self, key, source):
-        post(UPLOAD, {"api_key": key, "events": [event()], "client_upload_time": "2026-11-20T12:00:00Z"})
+        send(UPLOAD, {"api_key": key, "events": [event()], "client_upload_time": "2026-11-20T12:00:00Z"})
         stored = Event.objects.get(source=source)
         assert abs(stored.at - stored.received_at) < timedelta(seconds=1)
 
     def test_a_bad_event_does_not_trouble_the_good_ones(self, key, source):
         events = [event(), event(time="soon"), 17, event(""), event(insert_id="i2")]
-        answer = post(UPLOAD, {"api_key": key, "events": events})
+        answer = send(UPLOAD, {"api_key": key, "events": events})
         assert (answer.status_code, answer.json()["code"], answer.json()["events_ingested"]) == (200, 200, 2)
         assert answer.json()["events_with_invalid_fields"] == {"time": [1], "not_an_object": [2]}
         assert answer.json()["events_with_missing_fields"] == {"event_type": [3]}
 
     def test_alone_it_is_named(self, key):
-        answer = post(UPLOAD, {"api_key": key, "events": [event(user_id=None, device_id=None)]})
+        answer = send(UPLOAD, {"api_key": key, "events": [event(user_id=None, device_id=None)]})
         assert (answer.status_code, answer.json()["code"]) == (400, 400)
         assert answer.json()["events_with_missing_fields"] == {"user_id": [0]}
 
     def test_minds_the_length_that_the_request_asks_for(self, key):
-        answer = post(UPLOAD, {"api_key": key, "events": [event()], "options": {"min_id_length": 5}})
+        answer = send(UPLOAD, {"api_key": key, "events": [event()], "options": {"min_id_length": 5}})
         assert answer.json()["events_with_invalid_id_lengths"] == {"user_id": [0]}
 
     def test_another_group_type_is_no_error_to_the_library(self, key, source):
         source.group_types = ["company"]
         source.save()
-        answer = post(UPLOAD, {"api_key": key, "events": [group({"building": "b"}, set={"a": 1})]})
+        answer = send(UPLOAD, {"api_key": key, "events": [group({"building": "b"}, set={"a": 1})]})
         assert (answer.status_code, answer.json()["code"]) == (200, 200)
 
     def test_an_unknown_key_is_told_so_that_libraries_give_up(self):
-        answer = post(UPLOAD, {"api_key": "nobody", "events": [event()]})
+        answer = send(UPLOAD, {"api_key": "nobody", "events": [event()]})
         assert (answer.status_code, answer.json()["code"]) == (401, 401)
         assert answer.json()["error"].startswith("Invalid API key:")
 
     @pytest.mark.parametrize("body", [b"", b"{", b"17", b'{"batch":[]}', b"\x1f\x8bxx"])
     def test_a_body_that_is_none_is_told_so_that_libraries_give_up(self, body):
-        answer = post(UPLOAD, body)
+        answer = send(UPLOAD, body)
         assert (answer.status_code, answer.json()["code"]) == (400, 400)
         assert answer.json()["missing_field"]
 
     def test_too_large_a_body_is_told_so_that_libraries_halve_it(self, key):
-        answer = post(UPLOAD, {"api_key": key, "events": [event(insert_id=f"i{n}") for n in range(2001)]})
+        answer = send(UPLOAD, {"api_key": key, "events": [event(insert_id=f"i{n}") for n in range(2001)]})
         assert (answer.status_code, answer.json()["code"]) == (413, 413)
         assert "missing_field" not in answer.json()
 
@@ -307,7 +289,7 @@ class TestUpload:
         for number, (poison, _) in enumerate(POISONS.values()):
             fresh = [line.replace(b'"g', f'"{number}-g'.encode()) for line in good]
             lines = b",".join([*fresh[:25], poison, *fresh[25:]])
-            answer = post(UPLOAD, b'{"api_key":"' + key.encode() + b'","events":[' + lines + b"]}")
+            answer = send(UPLOAD, b'{"api_key":"' + key.encode() + b'","events":[' + lines + b"]}")
             assert (answer.status_code, answer.json()["events_ingested"]) == (200, 50), poison[:50]
             assert list(answer.json()["events_with_invalid_fields"].values()) == [[25]]
         assert Event.objects.filter(source=source).count() == 50 * len(POISONS)
@@ -315,25 +297,62 @@ class TestUpload:
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(items=st.lists(ITEMS, min_size=1, max_size=4))
     def test_no_json_whatever_is_a_fault_of_ours(self, items, key):
-        answer = post(UPLOAD, {"api_key": key, "events": items})
+        answer = send(UPLOAD, {"api_key": key, "events": items})
         assert answer.status_code in (200, 400), answer.content
+
+
+class TestOldForm:
+    """As amplitude-js, and the libraries for telephones before those of today, send events."""
+
+    def send(self, key, *events):
+        form = {"client": key, "e": orjson.dumps(events).decode(), "v": "2"}
+        return send(UPLOAD, urlencode(form).encode())
+
+    def test_stores_events(self, key, source):
+        said = {
+            "event_type": "File Uploaded",
+            "timestamp": MILLISECONDS,
+            "uuid": "u1",
+            "user_id": "ann",
+            "device_id": "d",
+        }
+        said |= {"event_properties": {"size": 3}, "groups": {"company": "acme"}, "user_properties": {"plan": "free"}}
+        said |= {"library": {"name": "amplitude-js", "version": "8.21.9"}, "version_name": "7"}
+        for _ in range(2):
+            answer = self.send(key, said)
+            assert (answer.status_code, answer.content) == (200, b"success")
+        event = Event.objects.get(source=source)
+        assert (event.message_id, event.at) == ("u1:d", NOON)
+        assert event.properties == {"size": 3, "library": "amplitude-js/8.21.9", "app_version": "7"}
+        assert event.account is not None and event.account.external_id == "acme"
+
+    def test_a_bad_event_is_not_asked_for_again(self, key, source):
+        good = {"event_type": "Invited", "user_id": "ann", "uuid": "u2"}
+        answer = self.send(key, good, {"event_type": "Invited"}, 17)
+        assert (answer.status_code, answer.content) == (200, b"success")
+        assert Event.objects.filter(source=source).count() == 1
+        turned = facts.turned_away(source=source, since=NOON)
+        assert {each.code: each.count for each in turned} == {"nobody": 1, "not_an_object": 1}
+
+    def test_an_unknown_key_is_told(self):
+        assert self.send("nobody", {"event_type": "x", "user_id": "ann"}).status_code == 401
 
 
 class TestForms:
     def test_identify(self, key, source):
         said = {"user_id": "ann", "user_properties": {"$set": {"email": "ann@acme.example"}}}
         form = urlencode({"api_key": key, "identification": orjson.dumps([said]).decode()})
-        assert post("/identify", form.encode()).json()["events_ingested"] == 1
+        assert send("/identify", form.encode()).json()["events_ingested"] == 1
         assert Event.objects.get(source=source).name == "$identify"
 
     def test_group_identify(self, key, source):
         said = {"group_type": "company", "group_value": "acme", "group_properties": {"seats": 9}}
         form = urlencode({"api_key": key, "identification": orjson.dumps(said).decode()})
-        assert post("/groupidentify", form.encode()).json()["events_ingested"] == 1
+        assert send("/groupidentify", form.encode()).json()["events_ingested"] == 1
         assert Account.objects.filter(external_id="acme").exists()
 
     @pytest.mark.parametrize("path", ["/identify", "/groupidentify"])
     def test_without_a_key_or_without_words_they_are_refused(self, path, key):
-        assert post(path, b"identification=%5B%5D").status_code == 401
-        assert post(path, f"api_key={key}".encode()).status_code == 400
-        assert post(path, f"api_key={key}&identification=%5B17%5D".encode()).status_code == 400
+        assert send(path, b"identification=%5B%5D").status_code == 401
+        assert send(path, f"api_key={key}".encode()).status_code == 400
+        assert send(path, f"api_key={key}&identification=%5B17%5D".encode()).status_code == 400

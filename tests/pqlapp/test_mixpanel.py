@@ -12,12 +12,12 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pqlapp import bell
 from pqlapp.ingest import door, mixpanel
 from pqlapp.parser import Rejected
 from scoring import facts
 from scoring.facts import Fact
-from scoring.models import Event, Identity, Key, ProductUser, Source
+from scoring.models import Event, Identity, Key, ProductUser
+from tests.pqlapp.doors import send
 from tests.pqlapp.test_fields import JSON_VALUES
 from tests.pqlapp.test_parser import POISONS
 
@@ -280,6 +280,16 @@ class TestReadPerson:
         (fact,) = read_all(mixpanel.read_person, profile(**{operation: {"company": ["acme"]}}))
         assert (fact.group_id, fact.joins) == ("acme", True)
 
+    def test_repeats_are_known_by_an_id_that_a_page_gives_them(self):
+        said = {"$token": "mp_token", "$distinct_id": "ann", "$add": {"logins": 1}}
+        ids = [
+            read_all(mixpanel.read_person, said | more)[0].message_id
+            for more in ({"$insert_id": "a"}, {"$insert_id": "a"}, {"$insert_id": "b"}, {"$insert_id": "b" * 512}, {})
+        ]
+        assert ids[0] == ids[1]
+        assert len(set(ids)) == 4
+        assert all(len(each) <= 512 for each in ids)
+
     def test_repeats_are_known_by_their_time(self):
         once, again = (read_all(mixpanel.read_person, PYTHON_PEOPLE)[0].message_id for _ in range(2))
         untimed = PYTHON_PEOPLE | {"$time": None}
@@ -371,30 +381,13 @@ class TestAnything:
 # ---- the doors
 
 
-@pytest.fixture(autouse=True)
-def rung(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ring nobody, and forget the keys of the test before."""
-    door._known_keys.clear()
-    monkeypatch.setattr(bell, "ring", lambda *, shards: None)
-
-
 @pytest.fixture
-def source(db: None) -> Source:
-    return facts.create_source(slug="web-app", at=RECEIVED)
-
-
-@pytest.fixture
-def token(source: Source) -> str:
-    return facts.create_key(source=source, kind=Key.Kind.WRITE, by=None, at=RECEIVED)[1]
+def token(secret: str) -> str:
+    return secret
 
 
 def b64(value: Any) -> str:
     return base64.b64encode(orjson.dumps(value)).decode()
-
-
-def post(path: str, body: Any, **headers: str) -> Any:
-    data = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Client().post(path, data, content_type="text/plain", headers=headers)
 
 
 def post_form(path: str, **form: str) -> Any:
@@ -421,22 +414,22 @@ class TestTrack:
 
     def test_nodes_post_of_unquoted_base64(self, token, source):
         body = b"data=" + b64([mine(token, event(text="?>~ß")), mine(token, event(**{"$insert_id": "i2"}))]).encode()
-        answer = post("/track?ip=0&verbose=0", body)
+        answer = send("/track?ip=0&verbose=0", body)
         assert (answer.status_code, answer.content) == (200, b"1")
         assert {e.properties.get("text") for e in Event.objects.filter(source=source)} == {None, "?>~ß"}
 
     def test_the_browsers_form_with_an_emoji_in_halves(self, token, source):
         sent = orjson.dumps(mine(token, event(mood="😀"))).replace("😀".encode(), b"\xed\xa0\xbd\xed\xb8\x80")
         body = b"data=" + quote(base64.b64encode(sent)).encode()
-        answer = post("/track/?verbose=1&ip=1&_=1795338600000", body, Origin="https://shop.example")
+        answer = send("/track/?verbose=1&ip=1&_=1795338600000", body, Origin="https://shop.example")
         assert answer.json() == {"status": 1, "error": None}
         assert answer["Access-Control-Allow-Origin"] == "https://shop.example"
         assert answer["Access-Control-Allow-Credentials"] == "true"
         assert Event.objects.get(source=source).properties == {"mood": "😀"}
 
     def test_plain_json_and_gzip(self, token, source):
-        assert post("/track", gzip.compress(orjson.dumps([mine(token, event())]))).content == b"1"
-        assert post("/track", mine(token, event(**{"$insert_id": "i2"}))).content == b"1"
+        assert send("/track", gzip.compress(orjson.dumps([mine(token, event())]))).content == b"1"
+        assert send("/track", mine(token, event(**{"$insert_id": "i2"}))).content == b"1"
         assert Event.objects.filter(source=source).count() == 2
 
     def test_a_picture(self, token):
@@ -445,20 +438,20 @@ class TestTrack:
 
     def test_a_repeat_is_a_success_and_stored_once(self, token, source):
         for _ in range(2):
-            assert post("/track?verbose=1", [mine(token, event())]).json() == {"status": 1, "error": None}
+            assert send("/track?verbose=1", [mine(token, event())]).json() == {"status": 1, "error": None}
         assert Event.objects.filter(source=source).count() == 1
 
     def test_no_item_is_a_success(self):
-        assert post("/track", []).content == b"1"
+        assert send("/track", []).content == b"1"
 
     def test_an_unknown_token_is_told_in_words_that_python_understands(self, db):
-        answer = post("/track", event())
+        answer = send("/track", event())
         assert (answer.status_code, answer.json()["status"], answer.json()["reason"]) == (401, 0, "unknown_key")
         assert answer["WWW-Authenticate"].startswith("WriteKey")
 
     @pytest.mark.parametrize("body", [b"", b"data=%%%", b"data=", b"{", b"17", b'"x"', b"data=bm8=", b"\x1f\x8bxx"])
     def test_a_body_that_is_none_is_told_too(self, body, db):
-        answer = post("/track", body)
+        answer = send("/track", body)
         assert (answer.status_code, answer.json()["status"]) == (400, 0)
         assert answer.json()["error"]
 
@@ -467,44 +460,52 @@ class TestTrack:
             raise door.DATABASE_AWAY[0]
 
         monkeypatch.setattr(door, "take", away)
-        answer = post("/track", mine(token, event()))
+        answer = send("/track", mine(token, event()))
         assert (answer.status_code, answer.json()["status"], answer["Retry-After"]) == (503, 0, "5")
 
     def test_one_consumer_may_send_for_several_projects(self, token, source):
         other = facts.create_source(slug="other", at=RECEIVED)
         theirs = facts.create_key(source=other, kind=Key.Kind.WRITE, by=None, at=RECEIVED)[1]
         items = [mine(token, event()), mine(theirs, event()), event(), mine(token, event(**{"$insert_id": "i2"}))]
-        answer = post("/track?verbose=1", items)
+        answer = send("/track?verbose=1", items)
         assert answer.json()["status"] == 1
         assert answer.json()["error"].startswith("1 of 4 were not taken: send a live write key")
         assert (Event.objects.filter(source=source).count(), Event.objects.filter(source=other).count()) == (2, 1)
 
     def test_more_projects_than_a_consumer_has_are_refused(self, db):
-        assert post("/track", [mine(f"t{n}", event()) for n in range(11)]).json()["reason"] == "too_many_tokens"
+        assert send("/track", [mine(f"t{n}", event()) for n in range(11)]).json()["reason"] == "too_many_tokens"
 
     def test_the_source_says_which_property_is_the_account(self, token, source):
         source.group_types = ["customer"]
         source.save()
-        post("/track", mine(token, event(customer="globex", company=["acme"])))
+        send("/track", mine(token, event(customer="globex", company=["acme"])))
         assert Event.objects.get(source=source, account__external_id="globex")
 
 
 class TestBadItems:
     def test_a_bad_item_does_not_trouble_the_good_ones(self, token, source):
-        answer = post("/track?verbose=1", [mine(token, event()), mine(token, event(time="soon")), 17])
+        answer = send("/track?verbose=1", [mine(token, event()), mine(token, event(time="soon")), 17])
         assert (answer.status_code, answer.json()["status"]) == (200, 1)
         assert answer.json()["error"].startswith("2 of 3 were not taken: ")
         assert Event.objects.filter(source=source).count() == 1
 
-    def test_alone_it_is_told(self, token):
-        answer = post("/track?verbose=1", [mine(token, event(time="soon"))])
+    def test_alone_it_is_told_with_a_status_at_which_no_telephone_sends_it_again(self, token):
+        bad = [mine(token, event(time="soon"))]
+        answer = send("/track?verbose=1", bad)
+        assert (answer.status_code, answer.json()["status"], answer.json()["reason"]) == (200, 0, "bad_time")
+        assert answer.json()["error"].startswith('1 of 1 were not taken: "time" is a number of seconds')
+        answer = send("/track", bad)
+        assert (answer.status_code, answer.content) == (200, b"0")
+
+    def test_alone_in_an_address_it_is_refused(self, token):
+        answer = Client().get("/track", {"data": orjson.dumps(mine(token, event(time="soon"))).decode()})
         assert (answer.status_code, answer.json()["status"], answer.json()["reason"]) == (400, 0, "bad_time")
 
     def test_poison_among_fifty_is_rejected_alone(self, token, source):
         good = [orjson.dumps(mine(token, event(**{"$insert_id": f"g{n}"}))) for n in range(50)]
         for number, (poison, reason) in enumerate(POISONS.values()):
             fresh = [line.replace(b'"g', f'"{number}-g'.encode()) for line in good]
-            answer = post("/import?strict=1", b"[" + b",".join([*fresh[:25], poison, *fresh[25:]]) + b"]")
+            answer = send("/import?strict=1", b"[" + b",".join([*fresh[:25], poison, *fresh[25:]]) + b"]")
             assert (answer.status_code, answer.json()["num_records_imported"]) == (400, 50), poison[:50]
             assert [(line["index"], line["field"]) for line in answer.json()["failed_records"]] == [(25, reason)]
         assert Event.objects.filter(source=source).count() == 50 * len(POISONS)
@@ -513,7 +514,7 @@ class TestBadItems:
     @given(items=st.lists(ITEMS, min_size=1, max_size=4))
     def test_no_json_whatever_is_a_fault_of_ours(self, items, token):
         for path in ("/track", "/engage", "/groups", "/import"):
-            answer = post(f"{path}?token={token}", items)
+            answer = send(f"{path}?token={token}", items)
             assert answer.status_code in (200, 400), answer.content
 
 
@@ -527,7 +528,7 @@ class TestProfiles:
         assert set(Event.objects.filter(source=source).values_list("name", flat=True)) == {"$identify", "$group"}
 
     def test_another_group_type_is_no_error_to_the_library(self, token, source):
-        answer = post("/groups?verbose=1", mine(token, PYTHON_GROUP | {"$group_key": "building"}))
+        answer = send("/groups?verbose=1", mine(token, PYTHON_GROUP | {"$group_key": "building"}))
         assert (answer.status_code, answer.json()) == (200, {"status": 1, "error": None})
         assert not Event.objects.filter(source=source).exists()
 
@@ -545,7 +546,7 @@ class TestOrder:
     @pytest.mark.parametrize("order", list(permutations(range(4))))
     def test_of_calls_does_not_show_in_who_is_who(self, order, token):
         for i in order:
-            assert post("/track", mine(token, self.CALLS[i])).content == b"1"
+            assert send("/track", mine(token, self.CALLS[i])).content == b"1"
         (user,) = ProductUser.objects.filter(merged_into=None)
         assert user.known
         ids = Identity.objects.filter(user=user).values_list("value", "known")
@@ -559,28 +560,28 @@ class TestImport:
             {"Authorization": "Basic " + base64.b64encode(f"{token}:".encode()).decode()} if by == "header" else {}
         )
         path = f"/import?strict=1{f'&api_key={token}' if by == 'api_key' else ''}"
-        answer = post(path, [mine(token, event()) if by == "token" else event(token=None)], **headers)
+        answer = send(path, [mine(token, event()) if by == "token" else event(token=None)], **headers)
         assert answer.json() == {"code": 200, "num_records_imported": 1, "status": "OK"}
         assert Event.objects.filter(source=source).count() == 1
 
     def test_an_old_secret_of_mixpanels_does_no_harm(self, token, source):
         headers = {"Authorization": "Basic " + base64.b64encode(b"old-secret:").decode()}
-        assert post("/import", [mine(token, event())], **headers).json()["num_records_imported"] == 1
+        assert send("/import", [mine(token, event())], **headers).json()["num_records_imported"] == 1
 
     def test_takes_one_object_a_line(self, token, source):
         lines = [orjson.dumps(mine(token, event(**{"$insert_id": f"l{n}"}))) for n in range(3)]
-        answer = post("/import?strict=1", gzip.compress(b"\n".join(lines) + b"\n"))
+        answer = send("/import?strict=1", gzip.compress(b"\n".join(lines) + b"\n"))
         assert answer.json() == {"code": 200, "num_records_imported": 3, "status": "OK"}
 
     def test_names_what_was_not_taken(self, token, source):
         items = [mine(token, event()), mine(token, event(time=None, **{"$insert_id": "late"}))]
-        answer = post("/import?strict=1", items)
+        answer = send("/import?strict=1", items)
         assert (answer.status_code, answer.json()["code"], answer.json()["num_records_imported"]) == (400, 400, 1)
         (failed,) = answer.json()["failed_records"]
         assert (failed["index"], failed["$insert_id"], failed["field"]) == (1, "late", "no_time")
 
     def test_is_not_strict_if_told_so(self, token):
-        answer = post("/import?strict=0", [mine(token, event()), mine(token, event(time=None))])
+        answer = send("/import?strict=0", [mine(token, event()), mine(token, event(time=None))])
         assert (answer.status_code, answer.json()) == (200, {"code": 200, "num_records_imported": 1, "status": "OK"})
 
     def test_answers_the_libraries_form_as_they_expect(self, token):

@@ -144,6 +144,32 @@ class TestAnswers:
         assert page.evaluate(track, "Exported") == 0
 
 
+class TestProfiles:
+    """The library gives an update of a profile neither an id nor a time."""
+
+    LOST = "^POST /engage"
+
+    def test_two_equal_updates_are_two(self, load: Load, wire: Wire, until: Until) -> None:
+        page = load()
+        page.evaluate("mixpanel.identify('ann'); for (const _ of [1, 2]) mixpanel.people.increment('logins')")
+        until(lambda: wire.names()["$add"] == 2)
+
+    def test_sent_again_it_looks_like_another_one(self, load: Load, wire: Wire, until: Until) -> None:
+        page = load()
+        wire.flaky.fail(stored=True, on=self.LOST)
+        page.evaluate("mixpanel.identify('ann'); mixpanel.people.increment('logins')")
+        until(lambda: 200 in wire.flaky.posts("/engage/"))
+        assert wire.names()["$add"] == 2  # as docs/sdks/mixpanel.md says: nothing tells one from the other
+
+    def test_with_an_id_of_the_pages_it_counts_once(self, load: Load, wire: Wire, until: Until) -> None:
+        page = load()
+        page.evaluate("mixpanel.add_hook('before_send_people', u => ((u.$insert_id ??= crypto.randomUUID()), u))")
+        wire.flaky.fail(2, stored=True, on=self.LOST)
+        page.evaluate("mixpanel.identify('ann'); for (const _ of [1, 2]) mixpanel.people.increment('logins')")
+        until(lambda: 200 in wire.flaky.posts("/engage/"))
+        assert wire.names()["$add"] == 2
+
+
 class TestLeaving:
     def test_what_is_left_comes_by_beacon(self, load: Load, wire: Wire, until: Until) -> None:
         page = load(batch_flush_interval_ms=60_000)
