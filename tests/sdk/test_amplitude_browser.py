@@ -58,10 +58,13 @@ class TestTheStory:
     @pytest.mark.parametrize("gzip", [True, False])
     def test_is_stored_once(self, load: Load, wire: Wire, until: Until, transport: str, gzip: bool) -> None:
         page = load(transport=transport, enableRequestBodyCompression=gzip)
-        page.evaluate(TELL, [TRAITS, ACCOUNT_TRAITS, FILE, NOON])
+        page.evaluate(TELL, [TRAITS, ACCOUNT_TRAITS, {**FILE, "text": "long " * 500}, NOON])
         until(lambda: page.evaluate("codes") == [200] * 5)
         amplitude_story.check(wire)
         assert set(wire.flaky.posts()) == {200}
+        # It packs only what has 2 kB.
+        encodings = {sent.headers.get("content-encoding") for sent in wire.flaky.sent if sent.method == "POST"}
+        assert ("gzip" in encodings) == gzip
 
 
 class TestAnswers:

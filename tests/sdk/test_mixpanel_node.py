@@ -35,6 +35,14 @@ class TestMixpanelNode:
         (failure,) = node(SCRIPT, SAY="invited")["failures"]
         assert "not now" in failure
 
+    @pytest.mark.parametrize("stored", [False, True])
+    def test_a_gateway_that_fails_is_told_and_not_asked_again(self, node: Node, wire: Wire, stored: bool) -> None:
+        wire.flaky.fail(stored=stored, on="^GET /track")
+        (failure,) = node(SCRIPT, SAY="invited")["failures"]
+        assert failure
+        assert [sent.status for sent in wire.flaky.sent] == [500]
+        assert wire.names() == ({"Invited": 1} if stored else {})
+
     def test_a_bad_event_keeps_no_good_one_out(self, node: Node, wire: Wire) -> None:
         assert node(SCRIPT, SAY="batch") == {"failures": []}
         assert wire.names() == {"Invited": 1, "Uploaded": 1}

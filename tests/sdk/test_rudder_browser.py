@@ -33,6 +33,11 @@ STORY: dict[str, Any] = {
 }
 AT_ONCE = {"minRetryDelay": 200, "timerScaleFactor": 1}
 BATCHED = AT_ONCE | {"batch": {"enabled": True, "maxItems": 3, "flushInterval": 200}}
+HOUR = 3_600_000  # milliseconds
+# What the library keeps to be sent, now or again.
+WAITING = """() => Object.entries(localStorage)
+    .filter(([name]) => /[.](queue|inProgress|batchQueue)$/.test(name))
+    .reduce((sum, [, text]) => sum + Object.keys(JSON.parse(text) ?? []).length, 0)"""
 Load = Callable[..., Page]
 Until = Callable[..., None]
 
@@ -51,6 +56,10 @@ def load(shop: Callable[..., Page], wire: Wire) -> Load:
 
 def track(page: Page, *names: str) -> None:
     page.evaluate("names => names.forEach((name) => analytics.track(name))", list(names))
+
+
+def waiting(page: Page) -> int:
+    return int(page.evaluate(WAITING))
 
 
 class TestTheStory:
@@ -88,8 +97,39 @@ class TestAnswers:
         until(lambda: 200 in wire.flaky.posts())
         assert (wire.names(), wire.flaky.posts()) == ({"Invited": 1}, [429, 200])
 
-    def test_a_wrong_key_is_not_tried_again(self, load: Load, wire: Wire, until: Until):
-        page = load("pql_write_wrong")
-        track(page, "Invited", "Uploaded")
-        until(lambda: len(wire.flaky.posts()) == 2)
-        assert (wire.flaky.posts(), wire.events()) == ([401, 401], [])
+    @pytest.mark.parametrize("batching", [False, True], ids=["alone", "batched"])
+    def test_a_wrong_key_ends_it(self, load: Load, wire: Wire, until: Until, batching: bool):
+        page = load("pql_write_wrong", queueOptions=BATCHED if batching else AT_ONCE)
+        page.clock.install()
+        track(page, "Invited", "Uploaded", "Exported")
+        posts = [401] if batching else [401] * 3
+        until(lambda: wire.flaky.posts() == posts)
+        until(lambda: waiting(page) == 0, what="the library's queue being empty")
+        page.clock.run_for(HOUR)
+        wire.flaky.wait_until_idle()
+        assert (wire.flaky.posts(), wire.events()) == (posts, [])
+
+    def test_the_clock_of_that_test_would_show_a_retry(self, load: Load, wire: Wire, until: Until):
+        page = load()
+        page.clock.install()
+        wire.flaky.fail(3, status=500)
+        track(page, "Invited")
+        until(lambda: wire.flaky.posts() == [500])
+        assert waiting(page) == 1
+        page.clock.run_for(HOUR)
+        until(lambda: 200 in wire.flaky.posts())
+
+    @pytest.mark.parametrize("batching", [False, True], ids=["alone", "batched"])
+    def test_a_bad_call_keeps_no_good_one_out_and_is_not_sent_again(
+        self, load: Load, wire: Wire, until: Until, batching: bool
+    ):
+        page = load(queueOptions=BATCHED if batching else AT_ONCE)
+        page.clock.install()
+        page.evaluate(
+            "['Invited', 'Exported', 'Uploaded'].forEach(n => analytics.track(n, n[0] == 'E' ? {t: '\\0'} : {}))"
+        )
+        until(lambda: wire.names() == {"Invited": 1, "Uploaded": 1})
+        until(lambda: waiting(page) == 0, what="the library's queue being empty")
+        page.clock.run_for(HOUR)
+        wire.flaky.wait_until_idle()
+        assert sorted(wire.flaky.posts()) == ([200] if batching else [200, 200, 400])

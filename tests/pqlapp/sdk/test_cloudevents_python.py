@@ -1,5 +1,6 @@
 """The CloudEvents SDK for Python against the running server, in both of its modes and as a list."""
 
+import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +51,27 @@ class TestBothModes:
         refused = send(wire, mode(event(subject="user:" + "x" * 513)))
         assert (refused.status_code, refused.json()["code"]) == (400, "id_too_long")
         assert wire.events() == []
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_busy_door_says_when_to_come_again(
+        self,
+        wire: Wire,
+        mode: Callable[[CloudEvent], HTTPMessage],
+        refuse: Callable[..., None],
+        status: int,
+    ):
+        refuse(status=status, retry_after="7")
+        refused = send(wire, mode(event()))
+        assert (refused.status_code, refused.headers["Retry-After"], wire.events()) == (status, "7", [])
+        assert send(wire, mode(event())).status_code == 200
+        assert wire.names() == {"example.invoice.paid": 1}
+
+    def test_a_packed_body_is_unpacked(self, wire: Wire, mode: Callable[[CloudEvent], HTTPMessage]):
+        message = mode(event())
+        assert message.body is not None
+        packed = HTTPMessage({**message.headers, "Content-Encoding": "gzip"}, gzip.compress(message.body))
+        assert send(wire, packed).status_code == 200
+        assert wire.event("example.invoice.paid").properties["note"] == "Q3 🎉"
 
 
 class TestLists:
