@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -108,7 +109,14 @@ def read(
         return error.rejected
 
 
-@door.ingest_door(methods=("GET", "POST"))
+def problem(refused: Refused) -> JsonResponse:
+    """Return an error as door.problem does; a 429 as 503, for the browser's library forgets what gets a 429."""
+    if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
+        refused = Refused(HTTPStatus.SERVICE_UNAVAILABLE, refused.code, refused.message)
+    return door.problem(refused)
+
+
+@door.ingest_door(methods=("GET", "POST"), errors=problem)
 def capture(request: HttpRequest) -> HttpResponse:
     """Take events as capture v0 has them: one, a list, or `{"batch": [event, …]}`, bare or in a form's `data`.
 
@@ -142,7 +150,7 @@ def answer(*, request: HttpRequest, body: bytes, form: Mapping[str, str]) -> Htt
     return JsonResponse({"status": "Ok"} | door.rejections(results=results))
 
 
-@door.ingest_door()
+@door.ingest_door(errors=problem)
 def analytics(request: HttpRequest) -> HttpResponse:
     """Take `{"batch": [event, …]}` as capture v1 has it, and say of each uuid what became of its event.
 
