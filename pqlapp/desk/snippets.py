@@ -181,7 +181,7 @@ amplitude.track(BaseEvent("Report Built", user_id="ann", groups={"company": "acm
         "Node",
         """
 import * as amplitude from "@amplitude/analytics-node";
-amplitude.init("<KEY>", { serverUrl: "<ADDRESS>/2/httpapi" });
+await amplitude.init("<KEY>", { serverUrl: "<ADDRESS>/2/httpapi" }).promise;
 amplitude.track("Report Built", {}, { user_id: "ann", groups: { company: "acme" } });
 """,
     ),

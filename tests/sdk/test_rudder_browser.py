@@ -37,7 +37,7 @@ HOUR = 3_600_000  # milliseconds
 # What the library keeps to be sent, now or again.
 WAITING = """() => Object.entries(localStorage)
     .filter(([name]) => /[.](queue|inProgress|batchQueue)$/.test(name))
-    .reduce((sum, [, text]) => sum + Object.keys(JSON.parse(text) ?? []).length, 0)"""
+    .reduce((sum, [, text]) => sum + Object.keys(JSON.parse(JSON.parse(text))).length, 0)"""
 Load = Callable[..., Page]
 Until = Callable[..., None]
 
