@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scoring import facts, jobs, tasks, tiles
+from scoring import facts, jobs, tiles
 from scoring.facts import conversions
 from scoring.models import Job, Outcome, Source
 from tests.scoring.meeting import PATIENCE, Meeting, let_go, meeting
@@ -21,6 +21,7 @@ from tests.scoring.world import (
     send,
     source,
     touched,
+    work_off,
 )
 
 __all__ = ["meeting"]  # the fixture
@@ -80,11 +81,6 @@ def name(events: Any = PAID) -> Job | None:
 
 def forget_names() -> None:
     Source.objects.update(conversion_events=[])
-
-
-def work_off() -> None:
-    for job in tasks.waiting_jobs():
-        assert tasks.carry_on(job=job).state == Job.State.DONE, Job.objects.get(pk=job.pk).error
 
 
 class TestNamingOneLater:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scoring import facts, tiles
+from scoring import facts, tasks, tiles
 from scoring.models import Crossed, Exclusion, Outcome
 from tests.scoring.oracle import Key
 from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
