@@ -149,8 +149,13 @@ def _address(version: RuleVersion, act_name: str) -> str:
 
 def told(pages: AdminPages, diff: Diff) -> SafeString:
     """Return in words and tables what a version would change."""
-    sizes = [(tier or "no tier", f"{a:,}", f"{b:,}", f"{b - a:+,}") for tier, (a, b) in diff.sizes.items()]
-    parts = [format_html("<p>{} {}</p>", diff.words, TOUCHED), table(["Tier", "Now", "Then", "Difference"], sizes)]
+    sizes = [
+        (tier or "no tier", f"{a:,}", f"{b:,}", f"{b - a:+,}" if b != a else "") for tier, (a, b) in diff.sizes.items()
+    ]
+    parts = [
+        format_html('<p class="mb-4">{} {}</p>', diff.words, TOUCHED),
+        table(["Tier", "Now", "Then", "Difference"], sizes),
+    ]
     for kind, head in HEADS.items():
         if changes := diff.of(kind):
             parts.append(format_html(TITLE, head, f"{len(changes):,}"))

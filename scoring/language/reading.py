@@ -13,7 +13,7 @@ Path = tuple[str | int, ...]
 MOST_CHARACTERS = 200_000
 MOST_DEPTH = 32
 NUMBER = re.compile(r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,2})?$")
-MOST_VALUES = 30_000
+MOST_VALUES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
