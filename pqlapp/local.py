@@ -26,6 +26,7 @@ WITHOUT_SERVERS = {
     *("check", "collectstatic", "diffsettings", "findstatic", "help"),
     *("makemessages", "makemigrations", "spectacular", "version"),
 }
+ONLY_FILES = {("rules", "lint"), ("rules", "schema")}
 
 
 held: "Servers | None" = None  # what for_command has started or found for this process
@@ -77,7 +78,8 @@ def for_command(argv: Sequence[str]) -> Iterator[None]:
 
 
 def _needs_servers(argv: Sequence[str]) -> bool:
-    return len(argv) > 1 and argv[1] not in WITHOUT_SERVERS and not {"-h", "--help", "--version"} & set(argv)
+    needs = len(argv) > 1 and argv[1] not in WITHOUT_SERVERS and tuple(argv[1:3]) not in ONLY_FILES
+    return needs and not {"-h", "--help", "--version"} & set(argv)
 
 
 @contextmanager

@@ -418,3 +418,20 @@ class TestManagementCommands:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
         assert not _servers_below(directory)
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        ("rules lint a.yaml", False),
+        ("rules schema", False),
+        ("rules test a.yaml", True),
+        ("rules diff a.yaml", True),
+        ("migrate", True),
+        ("migrate --help", False),
+        ("check", False),
+        ("", False),
+    ],
+)
+def test_only_commands_that_need_them_start_the_servers(command: str, needs: bool) -> None:
+    assert local._needs_servers(["manage.py", *command.split()]) is needs

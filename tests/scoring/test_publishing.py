@@ -116,7 +116,7 @@ class TestBesideTraffic:
     ) -> None:
         publish(TEXT)
         use("acme")
-        there, go_on = meeting.hold(monkeypatch, scores.engine, "judge")
+        there, go_on = meeting.hold(monkeypatch, scores.engine, "judge_together")
         old = meeting.start(rescore)
         with let_go(go_on):
             assert there.wait(PATIENCE)
