@@ -104,9 +104,7 @@ def _stored_together(shares: Sequence[_Share]) -> bool:
         return False
     statuses = iter(recorded.statuses)
     for share in shares:
-        own = [next(statuses) for _ in share.facts]
-        accepted, refused = own.count("accepted"), own.count("broken_id")
-        share.recorded = Recorded(own, accepted, len(own) - accepted - refused, recorded.shards, refused)
+        share.recorded = Recorded([next(statuses) for _ in share.facts], recorded.shards)
     return True
 
 

@@ -21,13 +21,13 @@ from scoring.facts.arrivals import Envelope
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
 from scoring.models import Lane, Precedence, Source
-from scoring.models.raw import cursor
+from scoring.models.raw import cursor, pipeline
 
 Cursor = psycopg.Cursor[Any]
 Status = Literal["accepted", "duplicate", "broken_id", "too_old"]
 T = TypeVar("T")
 
-MANY = 100  # rows from which COPY is faster than arrays
+MANY = 500  # rows from which a table and COPY cost less than a document
 NO_ENVELOPE = Envelope()
 ATTEMPTS = 20  # of a transaction that meets another one: a deadlock, or a merge of the same users
 
@@ -61,11 +61,23 @@ class Recorded:
     """What became of a batch."""
 
     statuses: list[Status]  # in the order of the facts
-    accepted: int
-    duplicate: int
     shards: set[int]  # whose scores may have changed: ring them
-    refused: int = 0  # calls of closed days, and calls whose ids are all broken ones
     broken_ids: int = 0  # ids left out because they are obviously none; most of their calls went on with others
+
+    @property
+    def accepted(self) -> int:
+        """How many are stored by this."""
+        return self.statuses.count("accepted")
+
+    @property
+    def duplicate(self) -> int:
+        """How many were stored before."""
+        return self.statuses.count("duplicate")
+
+    @property
+    def refused(self) -> int:
+        """How many are not stored: calls of closed days, and calls whose ids are all broken ones."""
+        return len(self.statuses) - self.accepted - self.duplicate
 
 
 class _Item(NamedTuple):
@@ -100,7 +112,8 @@ class _DayClosed(Exception):
 def _look_through_and_record(
     source: Source, facts: Sequence[Fact], received_at: datetime, envelope: Envelope
 ) -> Recorded:
-    whole = [_without_broken_ids(fact) for fact in facts]
+    broken = _broken_ids(facts)
+    whole: Sequence[Fact | None] = [_without(fact, broken) for fact in facts] if broken else facts
     turned_away: dict[int, Status] = {i: "broken_id" for i, fact in enumerate(whole) if fact is None}
     turned_away |= dict.fromkeys(_of_closed_days(source, facts, received_at), "too_old")
     items = _first_of_each([None if i in turned_away else fact for i, fact in enumerate(whole)])
@@ -116,8 +129,7 @@ def _look_through_and_record(
     statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
     for position, status in turned_away.items():
         statuses[position] = status
-    broken = sum(len(_ids(fact)) - len(_ids(left) if left else ()) for fact, left in zip(facts, whole, strict=True))
-    return Recorded(statuses, len(new), called - len(new), shards, len(turned_away), broken)
+    return Recorded(statuses, shards, sum(len(broken.intersection(_ids(fact))) for fact in facts) if broken else 0)
 
 
 def _of_closed_days(source: Source, facts: Sequence[Fact], received_at: datetime) -> list[int]:
@@ -131,13 +143,21 @@ def _ids(fact: Fact) -> tuple[str, ...]:
     return tuple(filter(None, (fact.user_id, fact.anonymous_id, *fact.aliases, fact.group_id)))
 
 
-def _without_broken_ids(fact: Fact) -> Fact | None:
-    """Return the fact with the ids that are any; None if that leaves nobody. Raises NamesNobody."""
+def _broken_ids(facts: Sequence[Fact]) -> frozenset[str]:
+    """Return the ids among all that the facts name that are none. Raises NamesNobody."""
+    named: set[str] = set()
+    for fact in facts:
+        ids = _ids(fact)
+        if not ids:
+            raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
+        named.update(ids)
+    return frozenset(filter(identity.is_broken, named))
+
+
+def _without(fact: Fact, broken: frozenset[str]) -> Fact | None:
+    """Return the fact without the ids that are none; None if that leaves nobody."""
     ids = _ids(fact)
-    if not ids:
-        raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
-    broken = frozenset(filter(identity.is_broken, ids))
-    if not broken:
+    if broken.isdisjoint(ids):
         return fact
     if broken.issuperset(ids):
         return None
@@ -196,7 +216,10 @@ def _record(
 
     def store() -> list[_Item]:
         partitions.ensure((item.fact.at for item in items), at=received_at)
-        with transaction.atomic(durable=True), cursor() as c:
+        few = len(items) < MANY
+        with transaction.atomic(durable=True), pipeline() if few else cursor() as c:
+            if few:
+                c.execute(_KEEP_PLANS)
             signals = _open_gate(c)
             if signals is None:
                 raise _NoSignal
@@ -205,6 +228,10 @@ def _record(
             return _store(c, source, items, directory, signals, received_at, shards, count)
 
     return _persevere(store, received_at)
+
+
+# To plan for each few rows anew takes PostgreSQL longer than to store them.
+_KEEP_PLANS = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
 class _NoSignal(Exception):
@@ -319,9 +346,9 @@ def _store(
     tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
     used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE} | deserted
     told = {row.account_id for row in rows} - used
+    count(c, rows)
     shards |= handoffs.touch(accounts=used, cause="event", lane=Lane.LIVE, at=received_at)
     shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
-    count(c, rows)
     return new
 
 
@@ -414,13 +441,11 @@ def _json(value: object) -> str:
 
 
 _COLUMNS = "message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited"
-_ARRAYS = """
-SELECT message_id, at, name, properties::jsonb, identity_id, named_id, user_id, account_id, inherited
-FROM unnest(%(message_id)b::text[], %(at)b::timestamptz[], %(name)b::text[], %(properties)b::text[],
-            %(identity_id)s::bigint[], %(named_id)s::bigint[], %(user_id)s::bigint[], %(account_id)s::bigint[],
-            %(inherited)b::boolean[])
-AS n(message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited)
-"""
+_DOCUMENT = f"""
+SELECT {_COLUMNS} FROM json_to_recordset(%(rows)s::json) AS n(
+    message_id text, at timestamptz, name text, properties jsonb, identity_id bigint, named_id bigint,
+    user_id bigint, account_id bigint, inherited boolean)
+"""  # noqa: S608
 _STAGE = """
 DROP TABLE IF EXISTS pg_temp.scoring_fresh;
 CREATE TEMPORARY TABLE scoring_fresh (
@@ -431,14 +456,18 @@ CREATE TEMPORARY TABLE scoring_fresh (
 
 
 def _relation(c: Cursor, rows: Sequence[_Row]) -> Query:
-    """Return a query of the rows: over arrays if they are few, else over a table of this transaction."""
+    """Return a query of the rows: over a document if they are few, else over a table of this transaction."""
     if len(rows) < MANY:
-        return Query(_ARRAYS, dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True)))
+        return Query(_DOCUMENT, {"rows": orjson.dumps([_as_document(row) for row in rows]).decode()})
     c.execute(_STAGE)
     with c.copy(f"COPY pg_temp.scoring_fresh ({_COLUMNS}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
     return Query(f"SELECT {_COLUMNS} FROM pg_temp.scoring_fresh")  # noqa: S608
+
+
+def _as_document(row: _Row) -> dict[str, Any]:
+    return row._asdict() | {"properties": orjson.Fragment(row.properties)}
 
 
 @lru_cache(maxsize=4)
@@ -488,6 +517,8 @@ _Whose = tuple[int | None, int | None, int | None]  # account, the one named whe
 def _traits(new: Iterable[_Item], rows: Iterable[_Row]) -> Iterator[_Trait]:
     for item, row in zip(new, rows, strict=True):
         fact = item.fact
+        if not (fact.user_traits or fact.account_traits or fact.user_traits_once or fact.account_traits_once):
+            continue  # as most calls have none
         person: _Whose = (None, None, row.identity_id)
         account: _Whose = (row.account_id, row.named_id if row.named_id != row.account_id else None, None)
         for whose, precedence, traits in (

@@ -1,5 +1,7 @@
-"""A cursor that binds values on the server, for statements that Django's ORM cannot say."""
+"""Cursors that bind values on the server, for statements that Django's ORM cannot say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,3 +16,21 @@ def cursor() -> psycopg.Cursor[Any]:
     connection.close_if_health_check_failed()  # as Django's own cursor does: once per request, after a restart
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)
+
+
+@contextmanager
+def pipeline() -> Iterator[psycopg.Cursor[Any]]:
+    """Give a cursor that sends statements without waiting for those before, until somebody reads an answer.
+
+    PostgreSQL does them in their order. An error may come only with a later statement, or at the end. Use it for
+    several short statements: on the way to and fro they would spend more than in the database. Not for COPY.
+    """
+    with cursor().connection.pipeline():
+        yield _OneEach(connection.connection)
+
+
+class _OneEach(psycopg.Cursor[Any]):
+    """Gives each statement a cursor of its own, which its answer belongs to."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:  # type: ignore[override]
+        return psycopg.Cursor(self.connection).execute(query, params, **options)

@@ -43,7 +43,7 @@ class Facts:
             for fact in facts:
                 statuses.append("duplicate" if fact.message_id in self.known else "accepted")
                 self.known.add(fact.message_id)
-        return Recorded(statuses, statuses.count("accepted"), statuses.count("duplicate"), {len(facts)})
+        return Recorded(statuses, {len(facts)})
 
 
 @pytest.fixture

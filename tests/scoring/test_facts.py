@@ -70,7 +70,7 @@ class TestRecord:
         assert touched() == {}
 
     def test_of_nothing_is_nothing(self) -> None:
-        assert send() == facts.Recorded([], 0, 0, set())
+        assert send() == facts.Recorded([], set())
 
     def test_knows_a_message_again_whatever_its_time(self) -> None:
         send(call(by="ann", message_id="1", at=ago(40)))
