@@ -27,6 +27,7 @@ from bench.tree import Tree, running, say
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 PROMISED = {1_000: 20_000, 100: 12_000, 1: 700}  # events a second, by events in a POST
 CLIENTS = 4
+CONNECTIONS = {1_000: 1, 100: 1, 1: 4}  # of each client: who sends single events is many
 CROWD = 40  # connections that never pause: about ten times what can be taken at once
 STEADY = 0.8  # of what was reached
 WAIT_PROMISED = 2.0  # seconds
@@ -44,6 +45,7 @@ class Load:
     size: int  # events in a POST
     seconds: float
     pace: float = 0.0  # POSTs a second of this client; 0: as fast as it can
+    connections: int = 1  # that it sends on at once; then it waits for all answers
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def main() -> None:
 
 def measure(tree: Tree, key: str, size: int) -> float:
     """Return the events a second that a few clients got acknowledged."""
-    answers = send(Load(tree.address, key, size, SECONDS))
+    answers = send(Load(tree.address, key, size, SECONDS, connections=CONNECTIONS[size]))
     rate = answers[200] * size / SECONDS
     others = {status: count for status, count in answers.items() if status != 200}
     told = f"{rate:,.0f} events a second" + (f", other answers: {others}" if others else "")
@@ -91,7 +93,7 @@ def overload(tree: Tree, key: str) -> None:
     """Print what a crowd is answered, what is stored of it, and what it costs in memory."""
     before, stored = memory(tree), events()
     with mp.get_context("spawn").Pool(2) as pool:
-        sent = pool.map_async(_crowd, [Load(tree.address, key, 1_000, SECONDS)] * 2)
+        sent = pool.map_async(_client, [Load(tree.address, key, 1_000, SECONDS, connections=CROWD // 2)] * 2)
         most = 0.0
         while not sent.ready():
             most = max(most, memory(tree) / before)
@@ -110,37 +112,21 @@ def send(load: Load, clients: int = CLIENTS) -> Counter[int]:
         return sum(pool.map(_client, [load] * clients), Counter())
 
 
-def _crowd(load: Load) -> Counter[int]:
-    """Be many clients at once: connections are opened first, and each waits for its own answer."""
-    host = urlsplit(load.address)
-    connections = [http.client.HTTPConnection(host.hostname or "", host.port, timeout=60) for _ in range(CROWD // 2)]
-    bodies, headers = _bodies(load.size), _headers(load.key)
-    answers: Counter[int] = Counter()
-    ends = time.monotonic() + load.seconds
-    while time.monotonic() < ends:
-        for one, body in zip(connections, bodies, strict=False):
-            one.request("POST", "/v1/batch", body, headers)
-        for one in connections:
-            with one.getresponse() as response:
-                response.read()
-                answers[response.status] += 1
-    return answers
-
-
 def _client(load: Load) -> Counter[int]:
     host = urlsplit(load.address)
-    one = http.client.HTTPConnection(host.hostname or "", host.port, timeout=60)
-    headers, answers = _headers(load.key), Counter[int]()
-    began = time.monotonic()
-    for number, body in enumerate(_bodies(load.size)):
+    lines = [http.client.HTTPConnection(host.hostname or "", host.port, timeout=60) for _ in range(load.connections)]
+    bodies, headers = _bodies(load.size), _headers(load.key)
+    answers: Counter[int] = Counter()
+    began, rounds = time.monotonic(), itertools.count()
+    while time.monotonic() - began < load.seconds:
         if load.pace:
-            time.sleep(max(0.0, began + number / load.pace - time.monotonic()))
-        if time.monotonic() - began >= load.seconds:
-            break
-        one.request("POST", "/v1/batch", body, headers)
-        with one.getresponse() as response:
-            response.read()
-            answers[response.status] += 1
+            time.sleep(max(0.0, began + next(rounds) / load.pace - time.monotonic()))
+        for line, body in zip(lines, bodies, strict=False):
+            line.request("POST", "/v1/batch", body, headers)
+        for line in lines:
+            with line.getresponse() as response:
+                response.read()
+                answers[response.status] += 1
     return answers
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 BUSY = 40  # rings asked for within a second from which on it is a crowd
-PAUSE = 0.5  # seconds between two rings for one shard in a crowd
+PAUSE = 1.0  # seconds between two rings for one shard in a crowd: nobody may wait two
 
 
 class Ringer:

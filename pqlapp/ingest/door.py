@@ -7,6 +7,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
@@ -28,10 +29,10 @@ from scoring.facts import Envelope, Fact
 from scoring.models import Key, Source
 
 READ_OUT_LIMIT = 24_000_000  # bytes of a body that is too large, before the line is cut
-PIECE = 65_536  # bytes
 KEY_LENGTH_LIMIT = 200
 REMEMBER_KEYS_FOR = 5.0  # seconds
 REMEMBERED_KEYS_LIMIT = 1_000
+PIECE = 65_536  # bytes
 RETRY_AFTER = {429: "2", 503: "5"}  # seconds, by status
 
 # facts speaks to psycopg directly in places, where Django does not translate its errors.
@@ -86,6 +87,7 @@ def ingest_door(
                 with admission.gate.passed():  # outside the count: to refuse a flood must cost next to nothing
                     response = answer(request, **kwargs)
             except Refused as refused:
+                _hear_out(request)
                 response = _refusal(refused, errors or problem, methods)
             except DATABASE_AWAY:
                 _drop_dead_connection()
@@ -128,22 +130,24 @@ def _refusal(refused: Refused, errors: Callable[[Refused], HttpResponse], method
 def body_of(*, request: HttpRequest) -> bytes:
     """Return the request's body, unpacked. Its content type is not asked: clients lie. Raises Refused."""
     # Django reads nothing without a length; the server below it does, when the body comes in chunks.
-    chunked = "chunked" in request.headers.get("Transfer-Encoding", "")
-    stream = request.META["wsgi.input"] if chunked else request
+    stream = request.META["wsgi.input"] if _comes_in_chunks(request) else request
     try:
         sent = stream.read(parser.SENT_LIMIT + 1)
-        if len(sent) > parser.SENT_LIMIT and not chunked:  # of chunks nobody knows when they end
-            _read_out(stream)
     except Exception as error:  # a broken line has many names: Django's, Python's, and the server's for its chunks
         raise Refused(400, "incomplete_body", "the body broke off") from error
     return parser.unpack(sent=sent, encoding=request.headers.get("Content-Encoding", ""))
 
 
-def _read_out(stream: Any) -> None:
+def _comes_in_chunks(request: HttpRequest) -> bool:
+    return "chunked" in request.headers.get("Transfer-Encoding", "")
+
+
+def _hear_out(request: HttpRequest) -> None:
     """Read on and forget it: whoever still sends when the line is cut never hears the answer, and sends all again."""
-    left = READ_OUT_LIMIT
-    while left > 0 and (piece := stream.read(PIECE)):
-        left -= len(piece)
+    left = 0 if _comes_in_chunks(request) else READ_OUT_LIMIT  # of chunks nobody knows when they end
+    with suppress(Exception):  # that it broke off changes nothing any more
+        while left > 0 and (piece := request.read(PIECE)):
+            left -= len(piece)
 
 
 def secret_in_header(*, request: HttpRequest) -> str | None:

@@ -4,7 +4,8 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import resolve
 
 from pqlapp.ingest import admission
 from pqlapp.ingest.admission import Gate
@@ -79,3 +80,11 @@ class TestDoor:
         assert answer["Access-Control-Expose-Headers"] == "Retry-After"
         assert answer.json()["code"] == "too_much_at_once"
         assert Client().post(path, b"{", content_type="application/json").status_code in (400, 401)
+
+    def test_reads_what_it_refuses_to_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else a sender of much that is still at it would see a broken connection, and no Retry-After."""
+        monkeypatch.setattr(admission, "gate", Gate(inside=1, waiting=0))
+        request = RequestFactory().post("/v1/batch", b"x" * 300_000, content_type="application/json")
+        with admission.gate.passed():
+            assert resolve("/v1/batch").func(request).status_code == 429
+        assert request.read() == b""
