@@ -72,11 +72,6 @@ class Judgement:
         return self.form.fill(met=self.met, raw=self.raw, observed=orjson.loads(self.observed), seen=self.seen)
 
     @property
-    def standing(self) -> Standing:
-        """Where it puts the account, in short."""
-        return Standing(self.status.value, self.tier, self.is_pql, self.usage, self.fit)
-
-    @property
     def result(self) -> tuple[object, ...]:
         """What counts as a change of the score: rules met, points, disqualification, tier and held."""
         return self.met, self.usage, self.fit, self.raw, self.status, self.tier, self.held
@@ -146,24 +141,13 @@ def judge_beside_scores(document: Document, *, rule_set: int | None, live: int |
 
     `live` is the id of the rule set's live version; None: none, and no score. Raises SignalsMissing.
     """
-    query = _query(
-        _plan(document),
-        sql.Binding(constant=True, all_accounts=True, detail=False),
-        tuple(sorted(stored_signals(document).items())),
-    )
-    params = {
-        **query.params,
-        "as_of": as_of,
-        "rule_set": rule_set,
-        "live": live,
-        "tiers": [tier.name for tier in document.tiers],
-        "pqls": [tier.pql for tier in document.tiers],
-    }
+    judged_sql, params = _standing_sql(document, as_of, accounts=None)
+    params |= {"rule_set": rule_set, "live": live}
     told = BesideScores([], {}, [])
     with cursor() as c:
         c.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
         for account, unsettled, number, *stored_and_judged in c.execute(
-            _BESIDE_SCORES.replace("{judged}", query.sql), params
+            _BESIDE_SCORES.replace("{judged}", judged_sql), params
         ):
             stored, judged = _standing(stored_and_judged[:5]), _standing(stored_and_judged[5:])
             if account is None:
@@ -175,6 +159,38 @@ def judge_beside_scores(document: Document, *, rule_set: int | None, live: int |
     return told
 
 
+def standings(document: Document, *, as_of: date, accounts: Sequence[int] | None) -> dict[int, Standing]:
+    """Return where the document puts each account on the day, of all accounts if None; less than `judge`, and sooner.
+
+    Raises SignalsMissing.
+    """
+    judged_sql, params = _standing_sql(document, as_of, accounts)
+    with cursor() as c:
+        c.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
+        return {account: Standing(*columns) for account, *columns in c.execute(judged_sql, params)}
+
+
+def _standing_sql(document: Document, as_of: date, accounts: Sequence[int] | None) -> tuple[str, dict[str, object]]:
+    binding = sql.Binding(constant=True, all_accounts=accounts is None, detail=False)
+    query = _query(_plan(document), binding, tuple(sorted(stored_signals(document).items())))
+    params = {
+        **query.params,
+        "as_of": as_of,
+        "tiers": [tier.name for tier in document.tiers],
+        "pqls": [tier.pql for tier in document.tiers],
+    }
+    if accounts is not None:
+        params["accounts"] = list(accounts)
+    return _STANDINGS.replace("{judged}", query.sql), params
+
+
+_STANDINGS = """
+SELECT account_id, status, coalesce((%(tiers)s::text[])[tier + 1], '') AS tier,
+    coalesce((%(pqls)s::boolean[])[tier + 1], false) AS is_pql, usage, fit
+FROM ({judged}) AS judged
+"""
+
+
 def _standing(columns: Sequence[Any]) -> Standing | None:
     return None if columns[0] is None else Standing(*columns)
 
@@ -183,10 +199,7 @@ def _standing(columns: Sequence[Any]) -> Standing | None:
 # touched, is due by silence, is parked, is of another version or of nobody, or is not there yet.
 _BESIDE_SCORES = """
 WITH waiting AS (SELECT account_id FROM scoring_touched UNION SELECT account_id FROM scoring_parked),
-judged AS (
-    SELECT account_id, status, coalesce((%(tiers)s::text[])[tier + 1], '') AS tier,
-        coalesce((%(pqls)s::boolean[])[tier + 1], false) AS is_pql, usage, fit
-    FROM ({judged}) AS judged),
+judged AS ({judged}),
 stored AS (
     SELECT account_id, status, tier, is_pql, usage, fit,
         version_id <> %(live)s::bigint OR recheck_on <= %(as_of)s::date AS behind

@@ -16,6 +16,7 @@ from scoring.rules.drafting import document_of
 
 SEEN_FOR = timedelta(hours=1)  # how long a diff stands for the present data
 NOWHERE = Standing.none()
+A_LOT = 10_000  # accounts
 ENTERS, LEAVES, MOVES = "enters", "leaves", "moves"
 
 
@@ -173,8 +174,9 @@ def _judged_again(live: RuleVersion | None, accounts: Sequence[int], as_of: date
     """Return what the live version says of accounts whose stored scores may be behind."""
     if live is None or not accounts:
         return {}
-    judged = engine.judge(document_of(live), as_of=as_of, accounts=accounts, detail=False)
-    return dict.fromkeys(accounts, NOWHERE) | {j.account_id: j.standing for j in judged}
+    some = accounts if len(accounts) <= A_LOT else None  # everybody at once is sooner done than a long list
+    judged = engine.standings(document_of(live), as_of=as_of, accounts=some)
+    return {account: judged.get(account, NOWHERE) for account in accounts}
 
 
 def _count(sizes: dict[str, list[int]], before: str, after: str, number: int) -> None:

@@ -1,6 +1,7 @@
 """What a version would change: what judging everybody by both says. Nothing is published unseen."""
 
 from datetime import UTC, date, datetime, timedelta
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -63,6 +64,10 @@ def rescore(as_of: date = TODAY) -> None:
 
 def diff(text: str, at: datetime = NOW) -> rules.Diff:
     return rules.diff(version=rules.draft(text=text, by=None, at=NOW), at=at)
+
+
+def standing(judged: engine.Judgement) -> engine.Standing:
+    return engine.Standing(judged.status.value, judged.tier, judged.is_pql, judged.usage, judged.fit)
 
 
 def said(found: rules.Diff) -> dict[str, tuple[str, str, str]]:
@@ -219,14 +224,27 @@ class TestPublishingNeedsTheDiff:
 
 
 class TestOnAnyHistory:
-    @given(live=documents(), other=documents(), history=histories(20), late=st.integers(0, 5), as_of=st.integers(0, 20))
+    @given(
+        live=documents(),
+        other=documents(),
+        history=histories(20),
+        late=st.integers(0, 5),
+        as_of=st.integers(0, 20),
+        a_lot=st.sampled_from([0, 10_000]),
+    )
     @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None, phases=NO_SHRINKING)
     def test_is_what_judging_by_both_says(
-        self, live: language.Document, other: language.Document, history: oracle.History, late: int, as_of: int
+        self,
+        live: language.Document,
+        other: language.Document,
+        history: oracle.History,
+        late: int,
+        as_of: int,
+        a_lot: int,
     ) -> None:
         """Some calls come after the last rescore, and the sweep is some days behind."""
         cut = max(len(history.calls) - late, 0)
-        with undone():
+        with undone(), mock.patch.object(comparing, "A_LOT", a_lot):
             load(oracle.History(history.calls[:cut], history.outcomes, history.exclusions))
             publish(language.to_yaml(live))
             rescore(date(2026, 3, 1))
@@ -236,7 +254,7 @@ class TestOnAnyHistory:
             found = rules.diff(version=rules.draft(text=language.to_yaml(other), by=None, at=NOW), at=at)
             nowhere = engine.Standing.none()
             judged = [
-                {j.account_id: j.standing for j in engine.judge(document, as_of=at.date())}
+                {j.account_id: standing(j) for j in engine.judge(document, as_of=at.date())}
                 for document in (live, other)
             ]
             expected = {
