@@ -11,6 +11,7 @@ import django
 import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
+from pytest_django.live_server_helper import LiveServer
 from pytest_django.plugin import blocking_manager_key
 
 from pqlapp import local
@@ -103,8 +104,17 @@ def _mark_needs(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Return a Chromium that reaches nothing but this machine; one for all tests, as Playwright has one loop."""
+def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
+    """Return pytest-django's, to end before the database does: a caller that keeps its connection holds a session."""
+    return live_server
+
+
+@pytest.fixture(scope="session")
+def browser(django_db_setup: None) -> Iterator[Browser]:
+    """Return a Chromium that reaches nothing but this machine; one for all tests, as Playwright has one loop.
+
+    It ends before the database does, and with it the connections that it keeps to the live server.
+    """
     # Playwright runs that loop in this thread, in which Django would otherwise refuse to ask the database.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
