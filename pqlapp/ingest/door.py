@@ -115,6 +115,11 @@ def problem(refused: Refused) -> JsonResponse:
     )
 
 
+def patient(refused: Refused) -> Refused:
+    """Return a 429 as a 503, all else as it is: for wires whose libraries come again for a 5xx only."""
+    return Refused(503, refused.code, refused.message) if refused.status == 429 else refused
+
+
 def _refusal(refused: Refused, errors: Callable[[Refused], HttpResponse], methods: Sequence[str]) -> HttpResponse:
     """Return the wire's answer with the headers that belong to its status."""
     response = errors(refused)

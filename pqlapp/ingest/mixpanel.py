@@ -133,7 +133,8 @@ def read_group(
 
 
 def problem(refused: Refused) -> JsonResponse:
-    """Return an error as all of Mixpanel's libraries can read it."""
+    """Return an error as all of Mixpanel's libraries can read it. Python's comes again for a 5xx only."""
+    refused = door.patient(refused)
     document = {"status": 0, "error": refused.message, "code": refused.status, "reason": refused.code}
     return JsonResponse(document, status=refused.status)
 

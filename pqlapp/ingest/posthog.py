@@ -14,7 +14,6 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -110,10 +109,8 @@ def read(
 
 
 def problem(refused: Refused) -> JsonResponse:
-    """Return an error as door.problem does; a 429 as 503, for the browser's library forgets what gets a 429."""
-    if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
-        refused = Refused(HTTPStatus.SERVICE_UNAVAILABLE, refused.code, refused.message)
-    return door.problem(refused)
+    """Return an error as door.problem does. The browser's library forgets what gets a 429."""
+    return door.problem(door.patient(refused))
 
 
 @door.ingest_door(methods=("GET", "POST"), errors=problem)

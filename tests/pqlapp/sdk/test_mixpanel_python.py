@@ -72,8 +72,11 @@ class TestTheStory:
         mixpanel_story.check(wire)
         assert wire.flaky.posts("/groups") == [500, 200]
 
-    def test_the_door_is_heard_when_it_is_busy(self, library: Open, wire: Wire, refuse: Callable[..., None]) -> None:
-        refuse(status=503)
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_the_door_is_heard_when_it_is_busy(
+        self, library: Open, wire: Wire, refuse: Callable[..., None], status: int
+    ) -> None:
+        refuse(status=status)
         client = library()
         client.track("ann", "Invited")
         flush(client)
