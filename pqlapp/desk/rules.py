@@ -254,6 +254,7 @@ def preview(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     there = {name.rsplit(".", 1)[0] for name in request.POST}
     told = [row for row in page.all() if row.name in there or not row.name.startswith("signals.")] if page else []
     context: dict[str, Any] = {"page": page, "rows": told, "faults": edited.faults}
+    context["met"] = [(row, "") for row in told if row.is_counted]
     if edited.document is not None:
         context |= _counted(edited.document, page, rule_set, now)
     return render(request, "desk/_counts.html", context)

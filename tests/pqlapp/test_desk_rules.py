@@ -3,6 +3,7 @@
 from typing import Any
 from unittest.mock import patch
 
+from django.core.cache import cache
 from django.test import Client
 
 from pqlapp.desk.editor import acts, document
@@ -33,6 +34,7 @@ def cell(name: str, value: str) -> dict[str, str]:
 class RulePages(Desk):
     def setUp(self) -> None:
         super().setUp()
+        cache.clear()  # of names that arrived in another test
         self.ada = logged_in("ada")
 
     def post(self, path: str = VERSION, **fields: str) -> Any:
@@ -167,15 +169,27 @@ class TestTheEditor(RulePages):
         assert RuleVersion.objects.count() == 1
 
 
+class TestWhatFades(RulePages):
+    def test_is_told_in_the_sentence_of_the_rule(self) -> None:
+        text = RULES.replace("points: 15,", "points: 15, decay: {half_life: 14},").replace(
+            "company: {score: fit}", "company: {score: fit, first_match: true}"
+        )
+        page = self.shown(self.post(_view="yaml", _text=text, _do="show sentences"))
+        assert '<option value="half_life" selected>halved every</option>' in page
+        assert 'name="rules.2.decay.days" value="14"' in page
+        assert '<option value="first" selected>only the first that is met counts</option>' in page
+        page = self.shown(self.post(**form_of(text, **cell("rules.2.decay.days", "30")), _do="show yaml"))
+        assert "half_life: 30" in page and "first_match: true" in page
+
+
 class TestThePreview(RulePages):
     def preview(self, **fields: str) -> str:
         return self.shown(self.post("/rules/-/preview/", **fields))
 
     def test_counts_beside_each_row(self) -> None:
         page = self.preview(**form_of())
-        assert (
-            '<p class="met" id="met-row-rules-3-when" hx-swap-oob="true">2 accounts today; 2 with 45, 2 with 55' in page
-        )
+        of_the_row = '<p class="met" id="met-row-rules-3-when" hx-swap-oob="true">'
+        assert f"{of_the_row}2 accounts today; with 45: 2, with 55: 2" in page
         assert "<html" not in page
 
     def test_compares_the_tiers_with_the_live_version(self) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import sqrt
 
+from scoring import statistics
 from scoring.models import Status
 from scoring.previews import Met, Near, Preview
 
 OTHERS = {Status.DISQUALIFIED: "disqualified", Status.OUTSIDE: "outside the population", Status.EXCLUDED: "excluded"}
-Z_95 = 1.959964  # standard deviations to each side that hold 95 %
 UNREAD = "not counted: its history is still to be read"
 
 
@@ -68,7 +67,7 @@ def met_words(met: Met, preview: Preview) -> str:
         return UNREAD
     now = f"{_about(met.now, preview)} account{'' if preview.scaled(met.now) == 1 else 's'} today"
     steps = sorted(filter(None, (met.looser, met.stricter)))
-    others = ", ".join(f"{_about(count, preview)} with {_number(threshold)}" for threshold, count in steps)
+    others = ", ".join(f"with {_number(threshold)}: {_about(count, preview)}" for threshold, count in steps)
     return f"{now}; {others}" if others else now
 
 
@@ -85,15 +84,8 @@ def _with_interval(count: int, preview: Preview) -> str:
     """A count of all accounts; of a sample with its interval of 95 %."""
     if not preview.is_sample:
         return f"{count:,}"
-    low, high = _wilson(count, preview.judged)
-    return f"≈ {preview.scaled(count):,} ({round(low * preview.of):,}–{round(high * preview.of):,})"
-
-
-def _wilson(count: int, of: int) -> tuple[float, float]:
-    """Wilson's interval of a share."""
-    share, z = count / of, Z_95
-    middle, width = share + z * z / (2 * of), z * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (middle - width) / (1 + z * z / of), (middle + width) / (1 + z * z / of)
+    share = statistics.share(count, preview.judged)
+    return f"≈ {preview.scaled(count):,} ({round(share.low * preview.of):,}–{round(share.high * preview.of):,})"
 
 
 def _number(threshold: Decimal) -> str:

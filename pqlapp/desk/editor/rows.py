@@ -13,6 +13,8 @@ Options = Sequence[tuple[str, Sequence[tuple[str, str]]]]  # by heading, which m
 SCORES = [("", [("usage", "usage"), ("fit", "fit")])]
 YES_NO = [("", [("yes", "is a PQL"), ("no", "is no PQL")])]
 GIVES = [("", [("points", "points"), ("disqualify", "disqualifies them"), ("qualify", "lifts them to a tier")])]
+FADES = [("", [("", "for as long as it is met"), ("half_life", "halved every"), ("linear", "fading away within")])]
+COUNTS = [("", [("all", "all rules of it count"), ("first", "only the first that is met counts")])]
 LIMITS = [
     (
         "",
@@ -74,7 +76,7 @@ class Row:
     rows: list["Row"] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     adds: list[Act] = field(default_factory=list)  # buttons below its rows
-    also: str = ""  # another path of the same row
+    also: tuple[str, ...] = ()  # other paths of the same row
     is_counted: bool = False
     is_nest: bool = False
     faults: list[str] = field(default_factory=list)
@@ -92,7 +94,7 @@ class Row:
 
     def leads(self, path: str) -> str:
         """Return how much of a fault's path leads to this row; nothing: it does not."""
-        return max((own for own in (self.path, self.also) if own and _leads_to(own, path)), key=len, default="")
+        return max((own for own in (self.path, *self.also) if own and _leads_to(own, path)), key=len, default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,7 @@ def _rule(sheet: Cells, i: int, choices: Choices) -> Row:
     row.hidden.append((f"{name}.id", rule.get("id", "")))
     if "when" in rule:
         row.rows.append(_condition(rule["when"], f"{name}.when", f"{path}.when", f"{row.label}, when", choices))
+        row.rows[-1].parts.insert(0, "When")
         if "per" in rule:
             row.rows[-1].acts.append(Act(f"remove {name}.when", "Remove", f"Remove the condition of {label}"))
     if "per" in rule:
@@ -301,16 +304,17 @@ def _effect(rule: Cells, name: str, path: str, label: str, choices: Choices) -> 
     gives = rule.get("gives", "points")
     kind = _select(f"{name}.gives", f"{label}: what it does", gives, GIVES, reshapes=True)
     if gives == "points":
-        row.also = f"{path}.points"
+        row.also = (f"{path}.points", f"{path}.decay")
         row.parts = [
             "→",
             Control(f"{name}.points", f"{label}: points", rule.get("points", ""), width=5),
             kind,
             "in",
             _select(f"{name}.group", f"{label}: group", rule.get("group", ""), choices.groups),
+            *_fading(rule, name, label, choices),
         ]
     elif gives == "qualify":
-        row.also = f"{path}.qualify"
+        row.also = (f"{path}.qualify",)
         tier = _select(f"{name}.tier", f"{label}: tier", rule.get("tier", ""), choices.tiers)
         row.parts = ["→", kind, tier, "at least"]
     else:
@@ -319,10 +323,24 @@ def _effect(rule: Cells, name: str, path: str, label: str, choices: Choices) -> 
     return row
 
 
+def _fading(rule: Cells, name: str, label: str, choices: Choices) -> Iterator[Part]:
+    """Whether the points stay, or fade with age."""
+    decay = rule.get("decay", {})
+    yield _select(f"{name}.decay.shape", f"{label}: fading", decay.get("shape", ""), FADES, reshapes=True)
+    if decay.get("shape"):
+        yield Control(f"{name}.decay.days", f"{label}: days of fading", decay.get("days", ""), width=4)
+        yield "days"
+    if decay.get("shape") and "per" not in rule:
+        signals: Options = [("", [("", "what it reads")]), *choices.signals]
+        yield "since the last"
+        of = decay.get("signal", "")
+        yield _select(f"{name}.decay.signal", f"{label}: fading since the last", of, signals, reshapes=True)
+
+
 def _per(per: Cells, name: str, path: str, label: str, choices: Choices) -> Row:
     units = [("", [(word, kind.unit) for word, kind in KINDS.items() if kind.unit])]
     row = Row(name, path, label, is_counted=True)
-    row.also = path.removesuffix("per") + "max"
+    row.also = (path.removesuffix("per") + "max",)
     row.parts = [
         "for every",
         Control(f"{name}.every", f"{label}: how many make one", per.get("every", ""), width=4),
@@ -436,7 +454,7 @@ def _test(cells: Cells, name: str, label: str, hint: str) -> Iterator[Part]:
 
 def _signal(cells: Cells, i: int) -> Row:
     name, label = f"signals.{i}", f"signal {i + 1}"
-    row = Row(name, f"signals.{cells.get('name', '').strip()}", label.capitalize(), also=f"signals#{i}")
+    row = Row(name, f"signals.{cells.get('name', '').strip()}", label.capitalize(), also=(f"signals#{i}",))
     row.hidden.append((f"{name}.was", cells.get("was", "")))
     limit, value = cells.get("limit", {}), cells.get("value", "")
     event = cells.get("events", "")
@@ -488,7 +506,7 @@ def _limit(limit: Cells, name: str, label: str) -> list[Part]:
 
 def _group(cells: Cells, i: int) -> Row:
     name, label = f"groups.{i}", f"group {i + 1}"
-    row = Row(name, f"groups.{cells.get('name', '').strip()}", label.capitalize(), also=f"groups#{i}")
+    row = Row(name, f"groups.{cells.get('name', '').strip()}", label.capitalize(), also=(f"groups#{i}",))
     row.hidden.append((f"{name}.was", cells.get("was", "")))
     row.parts = [
         Control(f"{name}.name", f"Name of {label}", cells.get("name", ""), width=16),
@@ -496,7 +514,8 @@ def _group(cells: Cells, i: int) -> Row:
         _select(f"{name}.score", f"{row.label}: score", cells.get("score", ""), SCORES),
         "with at most",
         Control(f"{name}.cap", f"{row.label}: cap; empty: none", cells.get("cap", ""), width=5),
-        "points",
+        "points;",
+        _select(f"{name}.counts", f"{row.label}: which rules count", cells.get("counts", "all"), COUNTS),
         *_more(name, cells, row.label),
     ]
     row.acts = [Act(f"remove {name}", "Remove", f"Remove {label}")]

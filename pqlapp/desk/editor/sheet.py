@@ -25,6 +25,7 @@ from scoring.language import Fault, Invalid
 
 Path = tuple[str | int, ...]
 BLANK = re.compile(r"{(\w+)}")
+DECAYS = {"half_life", "linear"}
 SLUG_ENDS = 60  # characters of an id that is made from a name
 EVENT = "event:"  # what is chosen in a signal's place to make a signal of that event
 
@@ -125,11 +126,22 @@ def _rule_cells(rule: Plain) -> Cells:
         cells |= {"gives": "qualify", "tier": left.pop("qualify")}
     else:
         cells |= {"gives": "points", "points": writing.written(left.pop("points")), "group": left.pop("group")}
+    if decay := _decay_cells(left.get("decay")):
+        left.pop("decay")
+        cells["decay"] = decay
     if "per" in left:
         cells["per"] = _per_cells(left.pop("per"), left.pop("max", None))
     if "when" in left:
         cells["when"] = condition_cells(left.pop("when"))
     return {**cells, "more": _more(left)}
+
+
+def _decay_cells(decay: Any) -> Cells:
+    """How points fade; nothing where no blank could show it."""
+    if not isinstance(decay, dict) or not decay.keys() <= {*DECAYS, "of"} or len(decay.keys() & DECAYS) != 1:
+        return {}
+    shape = next(shape for shape in decay if shape in DECAYS)
+    return {"shape": shape, "days": writing.written(decay[shape]), "signal": decay.get("of", "")}
 
 
 def _signal_cells(name: str, signal: Plain) -> Cells:
@@ -166,7 +178,11 @@ def _table(limit: Plain) -> str:
 def _group_cells(name: str, group: Plain) -> Cells:
     left = dict(group)
     score, cap = left.pop("score"), left.pop("cap", None)
-    return {"name": name, "was": name, "score": score, "cap": writing.written(cap), "more": _more(left)}
+    counts = "first" if left.get("first_match") is True else "all"
+    if counts == "first":
+        left.pop("first_match")
+    cells = {"name": name, "was": name, "score": score, "cap": writing.written(cap), "counts": counts}
+    return {**cells, "more": _more(left)}
 
 
 def _tier_cells(tier: Plain) -> Cells:
@@ -263,7 +279,8 @@ class _Reader:
     def group(self, cells: Mapping[str, Any], path: str) -> Plain:
         cap = writing.read(cells.get("cap", ""))
         plain = {"score": cells.get("score", "usage")} | ({} if cap is None else {"cap": cap})
-        return plain | self.more(cells, path)
+        first = {"first_match": True} if cells.get("counts") == "first" else {}
+        return plain | first | self.more(cells, path)
 
     def rule(self, cells: Mapping[str, Any], path: str) -> Plain:
         name = writing.read_text(cells.get("name", ""))
@@ -275,11 +292,18 @@ class _Reader:
                 plain["qualify"] = cells.get("tier", "")
             case _:
                 plain |= {"group": cells.get("group", ""), "points": writing.read(cells.get("points", ""))}
+                plain |= self.decay(cells.get("decay", {}))
         if "per" in cells:
             plain |= self.per(cells["per"], f"{path}.per")
         if "when" in cells:
             plain["when"] = self.condition(cells["when"], f"{path}.when")
         return plain | self.more(cells, path)
+
+    def decay(self, cells: Mapping[str, str]) -> Plain:
+        if not cells.get("shape"):
+            return {}
+        of = {"of": cells["signal"]} if cells.get("signal") else {}
+        return {"decay": {cells["shape"]: writing.read(cells.get("days", ""))} | of}
 
     def per(self, cells: Mapping[str, Any], path: str) -> Plain:
         within, every = writing.read(cells.get("within", "")), writing.read(cells.get("every", ""))
