@@ -250,9 +250,7 @@ def preview(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     except acts.NoSuchAct as error:
         return render(request, "desk/_counts.html", {"error": f"{error}"})
     page = rows.page_of(edited.sheet, faults=edited.faults) if edited.view != document.YAML else None
-    # A signal that the form is about to get has no row there yet.
-    there = {name.rsplit(".", 1)[0] for name in request.POST}
-    told = [row for row in page.all() if row.name in there or not row.name.startswith("signals.")] if page else []
+    told = list(page.all()) if page else []
     context: dict[str, Any] = {"page": page, "rows": told, "faults": edited.faults}
     context["met"] = [(row, "") for row in told if row.is_counted]
     if edited.document is not None:

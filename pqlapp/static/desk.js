@@ -94,6 +94,15 @@ document.addEventListener("htmx:afterSwap", () => {
   heard = now;
 });
 
+// ---- the editor of rules: what was counted goes to its rows; a row that is gone meanwhile is let alone
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id !== "counts") return;
+  for (const told of [...event.target.children]) {
+    document.getElementById(told.dataset.for)?.replaceChildren(...told.childNodes);
+  }
+});
+
 // ---- keys
 
 function unfold(id) {

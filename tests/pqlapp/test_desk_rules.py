@@ -188,7 +188,7 @@ class TestThePreview(RulePages):
 
     def test_counts_beside_each_row(self) -> None:
         page = self.preview(**form_of())
-        of_the_row = '<p class="met" id="met-row-rules-3-when" hx-swap-oob="true">'
+        of_the_row = '<p data-for="met-row-rules-3-when">'
         assert f"{of_the_row}2 accounts today; with 45: 2, with 55: 2" in page
         assert "<html" not in page
 
@@ -199,7 +199,7 @@ class TestThePreview(RulePages):
 
     def test_shows_faults_at_their_rows(self) -> None:
         page = self.preview(**form_of(**cell("rules.2.when.threshold", "many")))
-        assert 'id="faults-row-rules-2-when" hx-swap-oob="true"><p>at_least must be a number' in page
+        assert 'data-for="faults-row-rules-2-when"><p>at_least must be a number' in page
         assert "Counted again once everything is put right" in page
 
     def test_tells_of_a_signal_that_was_never_counted(self) -> None:
