@@ -43,9 +43,15 @@ WIDTH, WITHOUT_END = 110, 1_000_000  # characters
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that the strict reader would take for a number."""
+    """Quotes every text that the strict reader would take for a number, or whose breaks of lines it would fold."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        """A text; rare breaks of lines are kept only where they are escaped."""
+        breaks = any(character in value for character in "\x85\u2028\u2029")
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style='"' if breaks else None)
 
 
+_Dumper.add_representer(str, _Dumper.text)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-0123456789"))
 
 

@@ -57,7 +57,9 @@ def message(text: str) -> str:
 
 
 class TestRoundTrip:
-    @pytest.mark.parametrize("word", ["1e3", "0E0", "-1e5", "1", "true", "~", "0.5", "no", "2026-01-01"])
+    @pytest.mark.parametrize(
+        "word", ["1e3", "0E0", "-1e5", "1", "true", "~", "0.5", "no", "2026-01-01", "a\x85b", "\u2028"]
+    )
     def test_a_text_that_looks_like_a_number_stays_a_text(self, word: str) -> None:
         named = replace(language.parse(TEXT), name=word)
         assert language.parse(language.to_yaml(named)) == named
