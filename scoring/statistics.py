@@ -168,7 +168,7 @@ def waiting(*, happened: Sequence[int], running: Sequence[int]) -> Waiting:
             left.quantiles, left.probabilities, band.low.probabilities, band.high.probabilities, strict=True
         )
     ]
-    steps = [step for step, before in zip(steps, [None, *steps], strict=False) if not before or step != before]
+    steps = [step for step in steps if step.share > 0]  # before the first one there is no interval
     return Waiting(
         cases,
         len(happened),

@@ -8,14 +8,13 @@ of the same names, which PostgreSQL finds before the real ones: so the very same
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from django.db import transaction
 
 from scoring import engine, language
-from scoring.backtest.judging import judge_many
 from scoring.compiler.fold import TILE_COLUMNS, fold_sql
 from scoring.engine import Judgement
 from scoring.language import Document
@@ -53,11 +52,11 @@ class Knowledge:
         judged = sorted(days)
         return [each for each in self.late if any(each.day <= day < each.came for day in judged)]
 
-    def judge(self, document: Document, *, day: date, accounts: Collection[int] | None = None) -> list[Judgement]:
-        """Return the judgements of the accounts (of all, if None) by what was known at the day's end (UTC)."""
-        ((_, judged),) = judge_many(document, days=[day], accounts=None if accounts is None else sorted(accounts))
+    def corrected(self, document: Document, *, day: date, judged: list[Judgement]) -> list[Judgement]:
+        """Return the judgements of a day, each by what was known at its end (UTC)."""
         short = self.short_of(day)
-        short = {account: days for account, days in short.items() if accounts is None or account in accounts}
+        asked = {judgement.account_id for judgement in judged} if short else set()
+        short = {account: days for account, days in short.items() if account in asked}
         if not short:
             return judged
         days = sorted(set().union(*short.values()))

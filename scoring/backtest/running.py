@@ -76,7 +76,9 @@ def _watch(
         tell("judging past days", done["moments"], len(span.moments))
 
     tell("judging past days", 0, len(span.moments))
-    return watch(document, span=span, knowledge=knowledge, last=judged, on_moment=step), knowledge
+    return watch(
+        document, span=span, knowledge=knowledge, last=judged, since=backtest.created_at, on_moment=step
+    ), knowledge
 
 
 def _covered(today: date, months: int) -> tuple[date, date]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
 from scoring.backtest.asking import HAND_RAISED
+from scoring.backtest.judging import judge_many
 from scoring.backtest.knowing import Knowledge
 from scoring.engine import Judgement
 from scoring.language import Document, Points, Qualify, Tier
@@ -96,19 +97,20 @@ def watch(
     span: Span,
     knowledge: Knowledge,
     last: Sequence[Judgement],
+    since: datetime | None = None,
     on_moment: Callable[[date], object] = lambda day: None,
 ) -> Watched:
     """Judge the accounts of the `last` judgements, made with all that is known, on each moment, and note what is seen.
 
-    Raises engine.SignalsMissing.
+    All that was stored by `since` is looked at. Raises engine.SignalsMissing.
     """
     courses = {j.account_id: Course(j.account_id, j.sign_up, j.goal_on) for j in last}
     watched = Watched(document, span, courses, [0] * len(document.rules), [0] * len(document.rules))
     line = Line(document)
-    for i, day in enumerate(span.moments):
+    for i, (day, judged) in enumerate(judge_many(document, days=span.moments, since=since)):
         new = [
             course
-            for judgement in knowledge.judge(document, day=day)
+            for judgement in knowledge.corrected(document, day=day, judged=judged)
             if (course := courses.get(judgement.account_id)) and _note(watched, line, course, judgement, i)
         ]
         if new and i:
@@ -119,7 +121,8 @@ def watch(
 
 def _note(watched: Watched, line: "Line", course: Course, judgement: Judgement, i: int) -> bool:
     """Note what was said at a moment; return whether it was said for the first time that the account is a PQL."""
-    if not _counts(course, judgement):
+    day = watched.span.moments[i]
+    if not _counts(course, judgement, day):
         return False
     bit = 1 << i
     course.inside |= bit
@@ -137,14 +140,14 @@ def _note(watched: Watched, line: "Line", course: Course, judgement: Judgement, 
     course.peaks.append((i, margin))
     if margin < 0 or course.qualified_on:
         return False
-    course.qualified_on, course.alone = judgement.as_of, tuple(line.alone(judgement))
+    course.qualified_on, course.alone = day, tuple(line.alone(judgement))
     return True
 
 
-def _counts(course: Course, judgement: Judgement) -> bool:
+def _counts(course: Course, judgement: Judgement, day: date) -> bool:
     """Whether the account could be a PQL that day: it was there, in the population, and had not converted."""
     was_there = judgement.sign_up is not None or course.sign_up is None
-    is_customer = course.goal_on is not None and course.goal_on <= judgement.as_of
+    is_customer = course.goal_on is not None and course.goal_on <= day
     return was_there and not is_customer and judgement.status in IN_POPULATION
 
 
@@ -153,11 +156,11 @@ def _find_the_days(
 ) -> None:
     """Look at the days between two moments for the first one on which an account was a PQL."""
     open_ = {course.account: course for course in new}
-    for n in range(1, (day - before).days):
-        between = before + timedelta(days=n)
-        for judgement in knowledge.judge(document, day=between, accounts=sorted(open_)) if open_ else ():
-            course = open_[judgement.account_id]
-            if judgement.is_pql and _counts(course, judgement):
+    days = [before + timedelta(days=n) for n in range(1, (day - before).days)]
+    for between, judged in judge_many(document, days=days, accounts=sorted(open_)):
+        for judgement in knowledge.corrected(document, day=between, judged=judged):
+            course = open_.get(judgement.account_id)
+            if course and judgement.is_pql and _counts(course, judgement, between):
                 course.qualified_on, course.alone = between, tuple(line.alone(judgement))
                 del open_[judgement.account_id]
 

@@ -100,6 +100,12 @@ class TestWaiting:
         assert found.median == 5
         assert (found.cases, found.happened) == (6, 3)
 
+    def test_begins_with_the_first_that_happened(self) -> None:
+        found = statistics.waiting(happened=[40, 50, 60], running=[0, 1, 70])
+        assert found.steps[0].day == 40
+        assert found.median_low is not None
+        assert found.median_low >= 40
+
     def test_has_no_median_while_fewer_than_half_have(self) -> None:
         found = statistics.waiting(happened=[4], running=[10, 10, 10])
         assert found.median is None
