@@ -409,3 +409,95 @@ def histories(draw: st.DrawFn, most_calls: int = 40) -> History:
 def days() -> st.SearchStrategy[date]:
     """Days to judge on: within the history, so that some calls lie ahead, or a little after it."""
     return st.integers(-15, 45).map(lambda back: LAST_DAY - timedelta(days=back))
+
+
+# -- every measure in one document, on one busy account: what is rare among all documents is common here ------
+
+BUSY_DAYS = 30
+SMALL = decimals("1 2 3 0 0.5")
+SOON = st.integers(1, 6)
+
+
+def _leaves_of_each_measure() -> list[st.SearchStrategy[Any]]:
+    signals = st.sampled_from([CLICKS, VISITS, STORAGE])
+    windows = st.integers(1, 12)
+    measures: list[tuple[list[str], st.SearchStrategy[str]]] = [
+        (["count", "users", "days", "streak", "trend"], signals),
+        (["sum", "max", "last"], st.just(STORAGE)),
+        (["ratio"], st.just(QUOTA)),
+    ]
+    return [
+        *(
+            st.builds(language.Measured, st.just(measure), of, windows, COMPARATORS, SMALL)
+            for several, of in measures
+            for measure in several
+        ),
+        st.builds(language.Ever, signals),
+        st.builds(language.SinceLast, signals, COMPARATORS, SOON),
+        st.builds(language.Age, COMPARATORS, SOON),
+        st.builds(language.FirstWithin, signals, SOON),
+        breadths(windows),
+        paths(st.one_of(windows, st.none())),
+    ]
+
+
+@st.composite
+def of_every_measure(draw: st.DrawFn) -> language.Document:
+    """Documents with a rule for each measure, in each kind of group, and rules that fade."""
+    leaves = [draw(leaf) for leaf in _leaves_of_each_measure()]
+    signals = st.sampled_from([CLICKS, VISITS, STORAGE])
+    spans = st.sampled_from([4, 10, 2, 7])
+    shapes = st.sampled_from(["half_life", "linear"])
+    fading = st.builds(language.Decay, shapes, spans, signals)
+    by_event = st.builds(language.Decay, shapes, spans)
+    rules: list[language.Rule] = [
+        draw(st.builds(language.Points, **RULE, group=GROUP_NAMES, points=POINTS, when=st.just(leaf)))
+        for leaf in leaves
+    ]
+    rules += [
+        draw(st.builds(language.Points, **RULE, group=GROUP_NAMES, points=POINTS, when=st.just(leaf), decay=fading))
+        for leaf in leaves[:2]
+    ]
+    rules += [
+        draw(
+            st.builds(language.Points, **RULE, group=GROUP_NAMES, points=POINTS, per=_per_unit([m], of, decay=by_event))
+        )
+        for m, of in (("count", signals), ("sum", st.just(STORAGE)))
+    ]
+    names = {CLICKS: ("exported",), VISITS: ("invited",), STORAGE: ("saved",), QUOTA: ("saved",)}
+    limit = language.Limit(property="quota_mb")
+    valued = {STORAGE: {"value": "used_mb"}, QUOTA: {"value": "used_mb", "limit": limit}}
+    of_one = draw(st.booleans())
+    document = language.Document(
+        slug="random",
+        name="Random",
+        motion="new_business",
+        signals=tuple((name, language.Signal(events, **valued.get(name, {}))) for name, events in names.items()),
+        groups=(
+            language.Group("activity", "usage", None),
+            language.Group("company", "fit", draw(st.sampled_from([None, 2500])), of_one),
+            language.Group("habit", "usage", draw(st.sampled_from([None, 1500])), not of_one),
+        ),
+        rules=tuple(replace(rule, id=f"r{i}", name=f"Rule {i}") for i, rule in enumerate(rules)),
+        tiers=tuple(draw(tiers(name)) for name in TIER_NAMES),
+    )
+    return language.load(language.dump(document))
+
+
+@st.composite
+def busy_accounts(draw: st.DrawFn) -> History:
+    """One account in which two people do much in few days."""
+    deeds = st.tuples(
+        st.sampled_from(["exported", "invited", "saved"]),
+        st.integers(0, BUSY_DAYS - 1),
+        TIMES,
+        st.sampled_from(["ann", "Ben"]),
+        st.fixed_dictionaries({"used_mb": st.sampled_from([1, 2, 0.5, -1])}, optional={"quota_mb": st.just(2)}),
+    )
+    done = [one for _ in range(3) for one in draw(st.lists(deeds, max_size=8))]
+    return History(
+        tuple(
+            Call(f"m{i}", midnight(LAST_DAY - timedelta(days=ago)) + time, name, who, group_id="acme", properties=said)
+            for i, (name, ago, time, who, said) in enumerate(done)
+        )
+    )

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scoring import engine, language, tiles
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, fold, ids, load, said_by_engine, undone
-from tests.scoring.strategies import days, documents, histories
+from tests.scoring.strategies import (
+    BUSY_DAYS,
+    LAST_DAY,
+    busy_accounts,
+    days,
+    documents,
+    histories,
+    of_every_measure,
+)
 from tests.scoring.test_scores import INVITES
 from tests.scoring.world import TODAY, call, send
 
@@ -188,3 +196,29 @@ class TestJudge:
                     assert sum(line["points"] for line in lines if line["score"] == score) == total
                     assert judgement.ledger[score] == total
                 assert [line["met"] for line in lines if line["rule"]] == list(judgement.met)
+
+
+class TestEveryMeasure:
+    """All of them in one document, day after day of one busy account, beside the oracle."""
+
+    @given(document=of_every_measure(), history=busy_accounts())
+    @settings(slow, max_examples=40)
+    def test_says_each_day_what_the_oracle_says_and_no_change_comes_before_the_recheck(
+        self, document: language.Document, history: oracle.History
+    ) -> None:
+        with undone():
+            load(history)
+            fold(document)
+            world = oracle.World(history)
+            span = [LAST_DAY + timedelta(days=n) for n in range(-BUSY_DAYS // 2, BUSY_DAYS // 2)]
+            for key, row in ids(world.accounts).items():
+                judged = sorted(engine.judge_pairs(document, pairs=[(row, day) for day in span]), key=lambda j: j.as_of)
+                expected = [world.judge(document, day, key) for day in span]
+                for day, judgement, verdict in zip(span, judged, expected, strict=True):
+                    assert said_by_engine(judgement) == said_by_oracle(document, verdict), day
+                    totals = {score: judgement.ledger[score] for score in ("usage", "fit")}
+                    assert totals == {"usage": verdict.usage, "fit": verdict.fit}, day
+                for i, judgement in enumerate(judged):
+                    later = zip(span[i:], expected[i:], strict=True)
+                    changed = next((day for day, then in later if then.result != expected[i].result), date.max)
+                    assert (judgement.recheck_on or date.max) <= changed, span[i]
