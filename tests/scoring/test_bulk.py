@@ -21,7 +21,7 @@ from scoring.models.raw import cursor
 from tests.scoring import oracle, world
 from tests.scoring.loading import NOW, load, undone
 from tests.scoring.loading import fold as fold_all_of
-from tests.scoring.strategies import days, documents, histories
+from tests.scoring.strategies import BUSY_DAYS, LAST_DAY, busy_accounts, days, documents, histories, of_every_measure
 from tests.scoring.world import INVITED, TODAY, ago, call, fold, identify, join, send
 
 slow = settings(max_examples=40, suppress_health_check=list(HealthCheck))
@@ -88,6 +88,20 @@ class TestBothEngines:
             assert on_mirror(mirror, tmp_path, document, span) == said
             some = sorted({judgement.account_id for judgement in said})[::2]
             assert on_mirror(mirror, tmp_path, document, span[:1], some) == by_postgres(document, span[:1], some)
+            for path in tmp_path.iterdir():
+                path.unlink()
+
+    @given(of_every_measure(), busy_accounts())
+    @settings(slow, max_examples=20)
+    def test_say_the_same_of_every_measure_day_after_day(
+        self, tmp_path: Path, document: language.Document, history: oracle.History
+    ) -> None:
+        with undone():
+            load(history)
+            fold_all_of(document)
+            span = [LAST_DAY + timedelta(days=n) for n in range(-BUSY_DAYS // 2, BUSY_DAYS // 2)]
+            mirror = take(tmp_path).manifest
+            assert on_mirror(mirror, tmp_path, document, span) == by_postgres(document, span)
             for path in tmp_path.iterdir():
                 path.unlink()
 
