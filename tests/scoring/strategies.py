@@ -466,7 +466,7 @@ def of_every_measure(draw: st.DrawFn) -> language.Document:
     ]
     names = {CLICKS: ("exported",), VISITS: ("invited",), STORAGE: ("saved",), QUOTA: ("saved",)}
     limit = language.Limit(property="quota_mb")
-    valued = {STORAGE: {"value": "used_mb"}, QUOTA: {"value": "used_mb", "limit": limit}}
+    valued: dict[str, dict[str, Any]] = {STORAGE: {"value": "used_mb"}, QUOTA: {"value": "used_mb", "limit": limit}}
     of_one = draw(st.booleans())
     document = language.Document(
         slug="random",
