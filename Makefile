@@ -24,11 +24,11 @@ ifdef DATA_DIR
 export DATA_DIR
 endif
 
-.PHONY: help demo up test check bench
+.PHONY: help demo up test check bench bench-full
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## Start everything with a made-up company to look at (PORT=8000, DATA_DIR=.data)
 	@$(RUN) manage.py serve --demo
@@ -48,6 +48,9 @@ check: $(TOOLS) ## Lint, types, missing migrations, settings of a deployment
 
 bench: $(RUNTIME) ## Measure ingest, scoring and latency on this machine (BENCH="latency")
 	@$(RUN) -m bench $(BENCH)
+
+bench-full: $(RUNTIME) ## Measure bulk judging on all of it: 100,000 accounts, 20 million events
+	@$(RUN) -m bench.bulk full
 
 $(RUNTIME): requirements.txt
 	@echo "Installing into $(VENV); this takes a minute the first time."

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-STANDARD = ("latency", "fold", "http", "imports", "rescore")
+STANDARD = ("latency", "fold", "http", "imports", "rescore", "bulk")
 ON_REQUEST = ("first_run",)  # installs from the network
 
 
