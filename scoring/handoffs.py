@@ -57,12 +57,12 @@ def claim_touched(*, shard: int, limit: int) -> list[Touch]:
     """
     with cursor() as c:
         # The log is filled and emptied all the time, so statistics mislead: without this it is scanned whole.
-        c.execute("SELECT set_config('enable_seqscan', 'off', true)")
+        c.execute(_ONLY_BY_INDEX, {"else": "off"})
         live = _waiting(c, shard, Lane.LIVE, limit)
         bulk = _waiting(c, shard, Lane.BULK, limit)
         chosen = _share_out(live, bulk, limit)
         claimed = c.execute(_CLAIM, {"accounts": chosen}).fetchall() if chosen else []
-        c.execute("SELECT set_config('enable_seqscan', 'on', true)")
+        c.execute(_ONLY_BY_INDEX, {"else": "on"})
     return _by_account(claimed)
 
 
@@ -97,6 +97,9 @@ def _by_account(claimed: list[tuple[int, str, str, datetime]]) -> list[Touch]:
     ]
 
 
+_ONLY_BY_INDEX = """
+SELECT set_config('enable_seqscan', %(else)s::text, true), set_config('enable_bitmapscan', %(else)s::text, true)
+"""
 # Ordered by the whole index, with a range for the shard: an order that no other index can give.
 _WAITING = """
 SELECT account_id FROM scoring_touched
@@ -110,13 +113,13 @@ RETURNING account_id, lane, cause, at
 """
 
 
-def oldest_touch(*, lane: Lane = Lane.LIVE) -> datetime | None:
-    """Return when the oldest waiting touch of the lane was made; None if nothing waits.
+def oldest_touch(*, lanes: Iterable[Lane] = (Lane.LIVE,)) -> datetime | None:
+    """Return when the oldest waiting touch of these lanes was made; None if nothing waits.
 
     Everything acknowledged before that moment is in the scores, but for accounts that are parked.
     """
     with cursor() as c:
-        row = c.execute("SELECT min(at) FROM scoring_touched WHERE lane = %s", [lane]).fetchone()
+        row = c.execute("SELECT min(at) FROM scoring_touched WHERE lane = ANY (%s)", [list(lanes)]).fetchone()
     return row[0] if row else None
 
 

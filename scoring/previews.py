@@ -170,8 +170,8 @@ def _one_step(part: Condition | PerUnit) -> Iterator[tuple[str, Decimal, Conditi
         return
     step = step_of(threshold, whole=isinstance(part, SinceLast | Age) or _counts(part))
     for side, changed in ((LOOSER, threshold - step * growing), (STRICTER, threshold + step * growing)):
-        # Nobody asks for none of something: at least 0 is true of everybody.
-        if changed > 0 or (changed == 0 and not _counts(part)):
+        # Nobody asks for none of something: at least 0 is true of everybody, and nothing is given for every 0.
+        if changed > 0 or (changed == 0 and not _counts(part) and not isinstance(part, PerUnit)):
             yield side, changed, _with_threshold(part, changed)
 
 

@@ -383,8 +383,7 @@ def fresh_as_of(*, at: datetime) -> datetime:
     What happened, what silence changed, and what was made live: never beyond the day whose sweep has begun, nor
     beyond a publication by which not everybody is scored.
     """
-    moments = [handoffs.oldest_touch(lane=Lane.LIVE), handoffs.oldest_touch(lane=Lane.BULK)]
-    moments += [_silent_since(at.date()), rules.worked_in_since()]
+    moments = [handoffs.oldest_touch(lanes=Lane), _silent_since(at.date()), rules.worked_in_since()]
     return min([at, *(moment for moment in moments if moment is not None)])
 
 

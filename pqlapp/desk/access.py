@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
@@ -79,6 +80,7 @@ def only(roles: frozenset[str]) -> Callable[[View], View]:
 
 def viewer_of(user: User) -> Viewer:
     """Return the log-in with its roles, and with its AE if it has one."""
+    prefetch_related_objects([user], "groups")
     ae = AE.objects.filter(user=user).select_related("user").first()
     return Viewer(user, people.roles_of(user), ae, ZoneInfo(ae.time_zone if ae else "UTC"))
 

@@ -137,6 +137,7 @@ class TestBackfill:
     def test_folds_history_in_chunks(self) -> None:
         send(*(call(by="ann", into="acme") for _ in range(10)))
         (signal,) = tiles.register(signals=[INVITED], at=NOW)
+        tiles.backfill_chunk(signal_ids=[signal.pk], size=signal.barrier - 10)  # past the ids of other tests
         sizes = []
         while tiles.backfill_chunk(signal_ids=[signal.pk], size=3):
             sizes.append(counts(INVITED)["acme"] if counts(INVITED) else 0)
@@ -151,6 +152,8 @@ class TestBackfill:
         tiles.backfill_chunk(signal_ids=[early.pk], size=early.barrier - 3)
         send(*(call("saved", by="ann", into="acme", properties={"used_mb": 1}) for _ in range(6)))
         signals = tiles.register(signals=[INVITED, SAVED], at=NOW)
+        late = [signal.pk for signal in signals if signal.pk != early.pk]
+        tiles.backfill_chunk(signal_ids=late, size=early.barrier - 5)  # past the ids of other tests
         while tiles.backfill_chunk(signal_ids=[s.pk for s in signals], size=4):
             pass
         assert (counts(INVITED), counts(SAVED)) == ({"acme": 6}, {"acme": 6})
