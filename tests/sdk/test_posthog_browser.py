@@ -1,6 +1,7 @@
 """PostHog's library for browsers, on a page of another origin in Chromium."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -152,10 +153,13 @@ class TestAnswers:
         refuse(status=429, retry_after="60")
         capture(page, "Invited")
         until(lambda: wire.flaky.posts("/i/v0/e/") == [503])
-        page.clock.run_for(50_000)  # milliseconds: by itself it would come again after 3 to 6 seconds
+        page.clock.pause_at(
+            datetime.fromtimestamp(page.evaluate("Date.now()") / 1000 + 1, UTC)
+        )  # else it goes on by itself
+        page.clock.run_for(30_000)  # milliseconds: by itself it would come again after 3 to 6 seconds
         wire.flaky.wait_until_idle()
         assert (wire.flaky.posts("/i/v0/e/"), wire.events()) == ([503], [])
-        page.clock.run_for(30_000)
+        page.clock.run_for(60_000)
         until(lambda: 200 in wire.flaky.posts("/i/v0/e/"))
         assert (wire.flaky.posts("/i/v0/e/"), wire.names()) == ([503, 200], {"Invited": 1})
 
