@@ -321,7 +321,7 @@ class TestBesideOthers:
         send(call(into="acme", at=ago(days=200)))
         with connection.cursor() as c:
             c.execute("DELETE FROM scoring_event")
-        (week,) = [week for week in partitions.between(date.min, date.max) if week.first <= ago(days=200).date()]
+        (week,) = [week for week in partitions.between(date.min, date.max) if week.holds(ago(days=200).date())]
         there, go_on = meeting.hold(monkeypatch, tiles, "append")
         ingest = meeting.start(lambda: send(call(into="acme", at=ago(days=200))))
         with let_go(go_on):
