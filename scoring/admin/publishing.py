@@ -1,6 +1,8 @@
 """The pages that publish a version and roll it back: first what that would change, then the button."""
 
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -64,22 +66,17 @@ def publish(pages: AdminPages, request: HttpRequest, version: RuleVersion) -> Ht
         messages.error(request, f"{version} is live already")
         return HttpResponseRedirect(pages.page_of(version))
     at = timezone.now()
-
-    def ask(diff: Diff | None) -> HttpResponse:
-        return act(
-            pages,
-            request,
-            version,
-            title=f"Publish {version}",
-            explanation=told(pages, diff) if diff else "",
-            button="Publish",
-            form_class=DecidedWhen,
-            initial={"seen": diff.seen} if diff else None,
-            refusals=REFUSALS,
-            do=lambda said: rules.publish(version=version, by=who(request), at=at, **said),
-        )
-
-    return _look_then_act(pages, request, version, DecidedWhen, lambda: rules.diff(version=version, at=at), ask)
+    return _look_then_act(
+        pages,
+        request,
+        version,
+        of=version,
+        title=f"Publish {version}",
+        button="Publish",
+        form_class=DecidedWhen,
+        at=at,
+        do=lambda said: rules.publish(version=version, by=who(request), at=at, **said),
+    )
 
 
 def roll_back(pages: AdminPages, request: HttpRequest, rule_set: RuleSet) -> HttpResponse:
@@ -91,21 +88,17 @@ def roll_back(pages: AdminPages, request: HttpRequest, rule_set: RuleSet) -> Htt
         messages.error(request, f"{refusal}")
         return HttpResponseRedirect(pages.page_of(rule_set))
 
-    def ask(diff: Diff | None) -> HttpResponse:
-        return act(
-            pages,
-            request,
-            rule_set,
-            title=f"Roll back to {target}",
-            explanation=told(pages, diff) if diff else "",
-            button="Roll back",
-            form_class=DecidedBack,
-            initial={"seen": diff.seen} if diff else None,
-            refusals=REFUSALS,
-            do=lambda said: rules.roll_back(rule_set=rule_set, by=who(request), at=at, **said),
-        )
-
-    return _look_then_act(pages, request, target, DecidedBack, lambda: rules.diff(version=target, at=at), ask)
+    return _look_then_act(
+        pages,
+        request,
+        target,
+        of=rule_set,
+        title=f"Roll back to {target}",
+        button="Roll back",
+        form_class=DecidedBack,
+        at=at,
+        do=lambda said: rules.roll_back(rule_set=rule_set, by=who(request), at=at, **said),
+    )
 
 
 def read_history(pages: AdminPages, request: HttpRequest, version: RuleVersion) -> HttpResponse:
@@ -126,15 +119,33 @@ def _look_then_act(
     pages: AdminPages,
     request: HttpRequest,
     version: RuleVersion,
+    *,
+    of: RuleVersion | RuleSet,
+    title: str,
+    button: str,
     form_class: type[Decided],
-    look: Callable[[], Diff],
-    ask: Callable[[Diff | None], HttpResponse],
+    at: datetime,
+    do: Callable[[Any], Any],
 ) -> HttpResponse:
-    """Look at the diff unless a whole form comes back, then ask or act; what was not seen is shown anew."""
+    """Look at what the version would change unless a whole form comes back, then ask or act on the page of `of`.
+
+    What was not seen is shown anew.
+    """
     try:
-        if request.method == "POST" and form_class(request.POST).is_valid():
-            return ask(None)
-        return ask(look())
+        is_whole = request.method == "POST" and form_class(request.POST).is_valid()
+        diff = None if is_whole else rules.diff(version=version, at=at)
+        return act(
+            pages,
+            request,
+            of,
+            title=title,
+            explanation=told(pages, diff) if diff else "",
+            button=button,
+            form_class=form_class,
+            initial={"seen": diff.seen} if diff else None,
+            refusals=REFUSALS,
+            do=do,
+        )
     except engine.SignalsMissing as missing:
         messages.info(request, f"It cannot be compared yet: {missing}.")
         return HttpResponseRedirect(_address(version, "read_history"))
