@@ -111,7 +111,7 @@ def write_large(path: str, count: int) -> None:
         for number in range(count):
             account = int(chance.paretovariate(1.1)) % 5_000
             user = f"user-{account}-{int(chance.paretovariate(1.2)) % 200}"
-            at = (began + timedelta(days=179) * number / count).isoformat()
+            at = (began + timedelta(days=179 * number / count)).isoformat()
             call = (
                 f'{{"type":"track","event":"{EVENTS[number % len(EVENTS)]}","messageId":"large-{number}",'
                 f'"userId":"{user}","timestamp":"{at}","context":{{"groupId":"account-{account}"}},'
