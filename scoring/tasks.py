@@ -75,7 +75,7 @@ def refresh_mirror() -> None:
     """Bring the columnar mirror up to date, unless somebody is at it."""
     mirror = bulk.refresh(at=timezone.now())
     if mirror:
-        log.info("mirror_refreshed", complete_at=mirror.complete_at.isoformat())
+        log.debug("mirror_refreshed", complete_at=mirror.complete_at.isoformat())
 
 
 def compact(*, seconds: float) -> bool:
