@@ -7,10 +7,10 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from routing import eligibility, handling, rotation
+from routing import decision, handling
+from routing.decision import Claim, Contender
 from routing.eligibility import Candidate
-from routing.models import AE, Handling, Lead, Pool, State
-from routing.rotation import Member
+from routing.models import AE, Assignment, Handling, Lead, Pool, State
 from scoring.engine import Standing
 from scoring.models import RuleSet
 from scoring.rules import Change, Diff
@@ -46,25 +46,24 @@ class _Table:
     """A pool's rotation, played ahead in memory."""
 
     pool: Pool
-    members: dict[int, Member] = field(default_factory=dict)  # by AE
+    contenders: dict[int, Contender] = field(default_factory=dict)  # by AE
     candidates: dict[int, Candidate] = field(default_factory=dict)
     aes: dict[int, AE] = field(default_factory=dict)
     given: Counter[int] = field(default_factory=Counter)
 
     def deal(self, colleague: int | None, at: datetime) -> bool:
         """Give one lead to the colleague who works the account already, or by turn; False: nobody can take it."""
-        able = [ae for ae, one in self.candidates.items() if eligibility.is_eligible(eligibility.verdicts(one))]
-        if not able:
+        judged = [decision.judge(self.contenders[ae], one) for ae, one in self.candidates.items()]
+        claims = [Claim(colleague, Assignment.How.SAME_AE, "already works this account")] if colleague else []
+        decided = decision.decide(judged, pool=self.pool.name, claims=claims)
+        if decided.chosen is None:
             return False
-        if colleague not in able:
-            turn = rotation.turn([self.members[ae] for ae in able])
-            colleague = next(ae for ae in able if self.members[ae].id == turn.chosen)
-            for ae in able:
-                self.members[ae] = replace(self.members[ae], credit=turn.credits_after[self.members[ae].id])
-            self.members[colleague] = replace(self.members[colleague], last_served_at=at)
-        self.given[colleague] += 1
-        one = self.candidates[colleague]
-        self.candidates[colleague] = replace(one, open_leads=one.open_leads + 1)
+        chosen = decided.chosen.ae
+        if decided.turn:
+            for ae, one in self.contenders.items():
+                self.contenders[ae] = decision.after(one, decided.turn, at=at)
+        self.given[chosen] += 1
+        self.candidates[chosen] = replace(self.candidates[chosen], open_leads=self.candidates[chosen].open_leads + 1)
         return True
 
 
@@ -146,7 +145,9 @@ def _table(pool: Pool) -> _Table:
     table = _Table(pool)
     for one in pool.memberships.select_related("ae__user").order_by("pk"):
         table.aes[one.ae_id] = one.ae
-        table.members[one.ae_id] = Member(one.pk, one.weight, one.credit, one.last_served_at)
+        table.contenders[one.ae_id] = Contender(
+            one.pk, one.ae_id, one.ae.name, one.weight, one.credit, one.last_served_at
+        )
         table.candidates[one.ae_id] = Candidate(
             membership_active=one.is_active,
             ae_active=one.ae.is_active,

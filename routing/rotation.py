@@ -11,16 +11,16 @@ turn over the eligible gives each its share w/W (rounded down to a billionth), t
    (1 - h - credit)/w;
 4. if there is none, the largest credit.
 
-Ties go to the least recently served, then to the smaller id. The one who is served pays a whole turn.
+Ties go to the least recently served, then to the smaller id. The one who is served pays the turn. A turn may
+cost less than a whole one: in a pool that is fair by value, what is dealt out is the value of the leads, and
+the most valuable costs 1. A turn that is refunded is undone: its shares are taken back too, as if it had never
+been, so that neither refunds nor costs ever add up to a claim against a newcomer.
 
-What it keeps: with a constant set and constant weights, after T turns each member was served n times with
-|n - T w/W| <= 1 - h. With equal weights, two members who were eligible throughout differ by at most 1,
-whoever else comes and goes. Rounding takes less than a billionth of a turn from a member in each turn, so
-the first bound holds to within T billionths.
+docs/routing.md states what this keeps, proves it, and says what no rotation can keep.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -30,6 +30,10 @@ NEVER = datetime.min.replace(tzinfo=UTC)  # before any turn
 
 class NobodyEligible(ValueError):
     """A turn was asked for over no members."""
+
+
+class NoSuchCost(ValueError):
+    """A turn was to cost nothing, or more than a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +48,53 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Who is served, by which clause, and everybody's credit afterwards."""
+    """Who is served, by which clause, what everybody was due of it, and what it cost the one who is served."""
 
     chosen: int
     why: str
-    credits_after: Mapping[int, int]  # by member id, billionths of a turn
+    shares: Mapping[int, int]  # by member id, billionths of a turn
+    cost: int = TURN
+
+    @property
+    def changes(self) -> dict[int, int]:
+        """By how much the turn changes each member's credit."""
+        return {**self.shares, self.chosen: self.shares.get(self.chosen, 0) - self.cost}
+
+    def passed_to(self, member: int) -> "Turn":
+        """Return the turn as if the member had been served, whatever the rotation says."""
+        return replace(self, chosen=member, why="passed on by hand")
+
+    @property
+    def undone(self) -> dict[int, int]:
+        """By how much refunding the turn changes each member's credit: it is as if the turn had never been."""
+        return {member: -change for member, change in self.changes.items()}
 
 
-def turn(members: Sequence[Member]) -> Turn:
-    """Return whose turn it is and the credits after it; the order of the members does not matter.
+def turn(members: Sequence[Member], *, cost: int = TURN) -> Turn:
+    """Return whose turn it is and what it changes; the order of the members does not matter.
 
-    Raises NobodyEligible if there are no members.
+    `cost` is in billionths of a turn. Raises NobodyEligible if there are no members, and NoSuchCost if the cost
+    is not more than nothing and at most a whole turn.
     """
     if not members:
         raise NobodyEligible("Nobody is eligible: ask for a turn only over at least one member.")
-    credits = _with_shares(members)
-    chosen, why = _choose(members, credits)
-    credits[chosen.id] -= TURN
-    return Turn(chosen=chosen.id, why=why, credits_after=credits)
-
-
-def refund(credit: int) -> int:
-    """Return the credit, in billionths, of a member who is given back a turn."""
-    return credit + TURN
-
-
-def charge(credit: int) -> int:
-    """Return the credit, in billionths, of a member who takes over another's turn: the sum stays as it was."""
-    return credit - TURN
-
-
-def _with_shares(members: Sequence[Member]) -> dict[int, int]:
+    if not 0 < cost <= TURN:
+        raise NoSuchCost(f"A turn costs from 1 to {TURN} billionths, not {cost}: scale by the largest value.")
     total = sum(member.weight for member in members)
-    return {member.id: member.credit + member.weight * TURN // total for member in members}
+    shares = {member.id: member.weight * cost // total for member in members}
+    credits = {member.id: member.credit + shares[member.id] for member in members}
+    chosen, why = _choose(members, credits, cost)
+    return Turn(chosen=chosen.id, why=why, shares=shares, cost=cost)
 
 
-def _choose(members: Sequence[Member], credits: Mapping[int, int]) -> tuple[Member, str]:
+def _choose(members: Sequence[Member], credits: Mapping[int, int], cost: int) -> tuple[Member, str]:
     if len(members) == 1:
         return members[0], "the only one eligible"
     halves = 2 * len(members) - 2  # 1/h
     if max(credits.values()) >= TURN:
         return _first(members, lambda m: -credits[m.id]), "owed a whole turn"
-    ready = [member for member in members if credits[member.id] * halves >= TURN]
+    # After it nobody is further ahead than 1 - h; times 1/h, so that all stays whole.
+    ready = [member for member in members if (credits[member.id] - cost + TURN) * halves >= TURN]
     if not ready:
         return _first(members, lambda m: -credits[m.id]), "the largest credit"
     # (1 - h - credit)/w, times 1/h so that it stays whole above the line.

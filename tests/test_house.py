@@ -34,6 +34,7 @@ FLOORS: list[tuple[str, ...]] = [
         "routing.outbox",
         "routing.carriers",
     ),
+    ("routing.decision",),
     ("routing.leads", "routing.queue", "routing.forecast", "routing.delivery", "routing.enrichment", "routing.prompts"),
     ("routing.people", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
@@ -76,6 +77,7 @@ PURE = (
     "scoring.statistics",
     "routing.rotation",
     "routing.eligibility",
+    "routing.decision",
 )
 MAY_READ_THE_CLOCK = ("pqlapp", "scoring.tasks", "routing.tasks", "scoring.admin", "routing.admin")
 DOORS = (

@@ -1,7 +1,6 @@
 """Who gets a lead: decided under the pool's lock, and recorded with everything that the decision rests on."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -11,22 +10,23 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count
 
-from routing import eligibility, handling, rotation
-from routing.eligibility import Candidate, Verdict
+from routing import decision, eligibility, handling
+from routing.decision import Claim, Contender, Decision, Judged
+from routing.eligibility import Candidate
 from routing.leads import moves
 from routing.models import AE, Assignment, Lead, Membership, Pool, State
+from routing.rotation import Turn
 
 How = Assignment.How
-TURNS = (How.ROTATION, How.PASSED)  # what costs the AE a turn
 
 # One statement for the whole pool: it is the hot part of the time that its lock is held.
-CHARGE = """
+CHANGE = """
 UPDATE routing_membership AS member SET
-    credit = turn.credit,
-    served = served + (ae_id = %(chosen)s)::int,
-    last_served_at = CASE WHEN ae_id = %(chosen)s THEN %(at)s ELSE last_served_at END
-FROM unnest(%(members)s::bigint[], %(credits)s::bigint[]) AS turn (id, credit)
-WHERE member.id = turn.id
+    credit = member.credit + change.credit,
+    served = member.served + change.served,
+    last_served_at = CASE WHEN change.served > 0 THEN %(at)s ELSE last_served_at END
+FROM unnest(%(members)s::bigint[], %(credits)s::bigint[], %(served)s::int[]) AS change (id, credit, served)
+WHERE member.id = change.id
 """
 
 
@@ -38,31 +38,6 @@ class Routed(Enum):
     NOBODY = "nobody"  # nobody could take any lead, or no pool takes it
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A member of the pool with what the gates say of it for the lead in hand."""
-
-    membership: Membership
-    candidate: Candidate
-    verdicts: Sequence[Verdict]
-
-    @property
-    def is_eligible(self) -> bool:
-        """Whether it may be given the lead."""
-        return eligibility.is_eligible(self.verdicts)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Who gets the lead and why, or the reason why nobody."""
-
-    how: How
-    judged: Sequence[Judged]
-    chosen: AE | None
-    why: str
-    credits_after: Mapping[int, int]  # of those whose credit the turn changed, by membership
-
-
 def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
     """Give a locked, unassigned lead to a colleague who works the account already, or else by turn.
 
@@ -72,23 +47,16 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
         _leave(lead=lead, pool=None, reason=plan.reason, decision={"why": plan.reason}, at=at)
         return Routed.NOBODY
     pool = lock_pools([plan.pool.pk])[plan.pool.pk]
-    decision = _decide(lead=lead, pool=pool)
-    record = _record(pool, decision)
-    if decision.chosen is None:
-        _leave(lead=lead, pool=pool, reason=decision.why, decision=record, at=at)
-        free = any(eligibility.is_free(judged.candidate) for judged in decision.judged)
+    members, decided = _decide(lead=lead, pool=pool)
+    record = {"pool": {"id": pool.pk, "name": pool.name}} | decision.record(decided)
+    if decided.chosen is None:
+        _leave(lead=lead, pool=pool, reason=decided.why, decision=record, at=at)
+        free = any(one.facts and eligibility.is_free(one.facts) for one in decided.judged)
         return Routed.NOT_THIS_ONE if free else Routed.NOBODY
-    _charge(decision, at=at)
-    give(
-        lead=lead,
-        pool=pool,
-        ae=decision.chosen,
-        how=decision.how,
-        verb="assign",
-        decision=record,
-        by=None,
-        at=at,
-    )
+    if decided.turn:
+        _change(decided.turn.changes, served={decided.turn.chosen: 1}, at=at)
+    ae = members[decided.chosen.membership].ae
+    give(lead=lead, pool=pool, ae=ae, how=How(decided.how), verb="assign", decision=record, by=None, at=at)
     return Routed.GIVEN
 
 
@@ -120,33 +88,27 @@ def give(
     )
 
 
-def take_back(*, lead: Lead, at: datetime) -> Pool | None:
-    """End a locked lead's standing assignment. If it had cost a turn, refund it and return its pool, locked."""
+def take_back(*, lead: Lead, at: datetime) -> tuple[Pool, Turn] | None:
+    """End a locked lead's standing assignment. If it cost a turn, refund that, and return it with its locked pool."""
     ended = moves.end_assignment(lead=lead, at=at)
-    if ended is None or ended.how not in TURNS or ended.pool_id is None or ended.ae_id is None:
+    turn = decision.turn_of(ended.decision) if ended else None
+    if ended is None or turn is None or ended.pool_id is None:
         return None
     pool = lock_pools([ended.pool_id])[ended.pool_id]
-    membership = Membership.objects.filter(pool_id=ended.pool_id, ae_id=ended.ae_id).first()
-    if membership is None:
-        return None
-    membership.credit = rotation.refund(membership.credit)
-    membership.served = max(membership.served - 1, 0)
-    membership.save(update_fields=["credit", "served"])
+    _change(turn.undone, served={turn.chosen: -1}, at=at)
     ended.refunded = True
     ended.save(update_fields=["refunded"])
-    return pool
+    return pool, turn
 
 
-def pass_turn(*, pool: Pool, to: AE, at: datetime) -> bool:
-    """Charge a member of a locked pool the turn that was just refunded to another; False if the AE is no member."""
+def pass_turn(*, pool: Pool, turn: Turn, to: AE, at: datetime) -> Turn | None:
+    """Charge a member of a locked pool the turn that was just refunded to another; None if the AE is no member."""
     membership = Membership.objects.filter(pool=pool, ae=to, is_active=True).first()
     if membership is None:
-        return False
-    membership.credit = rotation.charge(membership.credit)
-    membership.served += 1
-    membership.last_served_at = at
-    membership.save(update_fields=["credit", "served", "last_served_at"])
-    return True
+        return None
+    passed = turn.passed_to(membership.pk)
+    _change(passed.changes, served={membership.pk: 1}, at=at)
+    return passed
 
 
 def close(
@@ -234,30 +196,19 @@ def _try_again(lead: Lead, *, blocked: set[int | None], at: datetime) -> bool:
     return routed is Routed.GIVEN
 
 
-def _decide(*, lead: Lead, pool: Pool) -> Decision:
-    judged = _judge(lead=lead, pool=pool)
-    able = [one for one in judged if one.is_eligible]
-    colleague = _colleague(lead)
-    for one in able:
-        if one.membership.ae_id == colleague:
-            ae = one.membership.ae
-            return Decision(How.SAME_AE, judged, ae, f"{ae.name} already works this account.", {})
-    if not able:
-        return Decision(How.ROTATION, judged, None, _why_nobody(pool, judged), {})
-    turn = rotation.turn([_member(one.membership) for one in able])
-    ae = next(one.membership.ae for one in able if one.membership.pk == turn.chosen)
-    why = f"{ae.name} was chosen by turn among {len(able)} of {len(judged)} in {pool.name}: {turn.why}."
-    return Decision(How.ROTATION, judged, ae, why, turn.credits_after)
+def _decide(*, lead: Lead, pool: Pool) -> tuple[dict[int, Membership], Decision]:
+    """Return the members of a locked pool, and who of them gets the lead."""
+    members = {member.pk: member for member in pool.memberships.select_related("ae__user").order_by("pk")}
+    return members, decision.decide(_judge(members.values(), lead, pool), pool=pool.name, claims=_claims(lead))
 
 
-def _judge(*, lead: Lead, pool: Pool) -> list[Judged]:
-    members = pool.memberships.select_related("ae__user").order_by("pk")
+def _judge(members: Iterable[Membership], lead: Lead, pool: Pool) -> list[Judged]:
     held = Lead.objects.filter(pool=pool, state__in=moves.HELD).order_by()
     loads = dict(held.values_list("ae").annotate(Count("pk")))
     had_it = set(Assignment.objects.filter(lead=lead, ae__isnull=False).values_list("ae", flat=True))
     judged = []
     for member in members:
-        candidate = Candidate(
+        facts = Candidate(
             membership_active=member.is_active,
             ae_active=member.ae.is_active,
             log_in_active=member.ae.user.is_active,
@@ -265,68 +216,31 @@ def _judge(*, lead: Lead, pool: Pool) -> list[Judged]:
             capacity=member.capacity,
             had_it=member.ae_id in had_it,
         )
-        judged.append(Judged(member, candidate, eligibility.verdicts(candidate)))
+        judged.append(decision.judge(_contender(member), facts))
     return judged
 
 
-def _colleague(lead: Lead) -> int | None:
-    """Return the AE who has another open lead of the same account, if any; the one who had it first."""
+def _contender(member: Membership) -> Contender:
+    return Contender(member.pk, member.ae_id, member.ae.name, member.weight, member.credit, member.last_served_at)
+
+
+def _claims(lead: Lead) -> list[Claim]:
+    """Return who goes before the rotation: the AE who has another open lead of the account, had first."""
     others = Lead.objects.filter(account=lead.account_id, state__in=moves.HELD).exclude(pk=lead.pk)
-    return others.order_by("assigned_at", "pk").values_list("ae", flat=True).first()
+    colleague = others.order_by("assigned_at", "pk").values_list("ae", flat=True).first()
+    return [Claim(colleague, How.SAME_AE, "already works this account")] if colleague else []
 
 
-def _member(membership: Membership) -> rotation.Member:
-    return rotation.Member(membership.pk, membership.weight, membership.credit, membership.last_served_at)
-
-
-def _why_nobody(pool: Pool, judged: Sequence[Judged]) -> str:
-    if not judged:
-        return f"The pool {pool.name} has no members: add an AE to it."
-    return f"Nobody in {pool.name} can take it: " + ", ".join(_told(one) for one in judged) + "."
-
-
-def _told(one: Judged) -> str:
-    failed = "; ".join(verdict.detail for verdict in one.verdicts if not verdict.passed)
-    return f"{one.membership.ae.name} ({failed})"
-
-
-def _charge(decision: Decision, *, at: datetime) -> None:
-    """Store what the turn did to the rotation; a lead that went past it costs nobody a turn."""
-    if decision.chosen is None or not decision.credits_after:
-        return
+def _change(credits: Mapping[int, int], *, served: Mapping[int, int], at: datetime) -> None:
+    """Change credits and counts of turns in a locked pool, by membership."""
     with connection.cursor() as cursor:
-        after: dict[str, Any] = {
-            "members": list(decision.credits_after),
-            "credits": list(decision.credits_after.values()),
-            "chosen": decision.chosen.pk,
+        change: dict[str, Any] = {
+            "members": list(credits),
+            "credits": list(credits.values()),
+            "served": [served.get(member, 0) for member in credits],
             "at": at,
         }
-        cursor.execute(CHARGE, after)
-
-
-def _record(pool: Pool, decision: Decision) -> dict[str, Any]:
-    """Return the decision as JSON data from which anyone can work it out again."""
-    return {
-        "pool": {"id": pool.pk, "name": pool.name},
-        "candidates": [_candidate(one, decision) for one in decision.judged],
-        "chosen": decision.chosen and decision.chosen.pk,
-        "why": decision.why,
-    }
-
-
-def _candidate(one: Judged, decision: Decision) -> dict[str, Any]:
-    member = one.membership
-    return {
-        "membership": member.pk,
-        "ae": member.ae_id,
-        "name": member.ae.name,
-        "weight": member.weight,
-        "gates": [asdict(verdict) for verdict in one.verdicts],
-        "eligible": one.is_eligible,
-        "last_served_at": member.last_served_at and member.last_served_at.isoformat(),
-        "credit_before": member.credit,
-        "credit_after": decision.credits_after.get(member.pk, member.credit),
-    }
+        cursor.execute(CHANGE, change)
 
 
 def _leave(*, lead: Lead, pool: Pool | None, reason: str, decision: dict[str, Any], at: datetime) -> None:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
-from routing import handling
+from routing import decision, handling
 from routing.leads import assigning, moves
 from routing.leads.moves import LeadError
 from routing.models import AE, Lead, Membership, Pool, State
@@ -153,10 +153,12 @@ def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str) ->
     if lead.ae_id == to.pk:
         raise NotAvailable(f"{to.name} has the lead already: choose another AE.")
     refunded = assigning.take_back(lead=lead, at=at)
-    passed = refunded is not None and assigning.pass_turn(pool=refunded, to=to, at=at)
-    how, pool = (How.PASSED, refunded) if passed else (How.BY_HAND, _pool_by_hand(lead, to))
-    decision: dict[str, Any] = {"chosen": to.pk, "why": note or f"Given to {to.name} by hand."}
-    assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=decision, by=by, at=at)
+    record: dict[str, Any] = {"chosen": to.pk, "why": note or f"Given to {to.name} by hand."}
+    how, pool = How.BY_HAND, _pool_by_hand(lead, to)
+    if refunded and (passed := assigning.pass_turn(pool=refunded[0], turn=refunded[1], to=to, at=at)):
+        how, pool = How.PASSED, refunded[0]
+        record["turn"] = decision.turn_record(passed)
+    assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=record, by=by, at=at)
 
 
 def _pool_by_hand(lead: Lead, to: AE) -> Pool | None:

@@ -4,14 +4,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from fractions import Fraction
 from functools import partial
 
 import pytest
 from django.db import connection
 
-from routing import leads, rotation
+from routing import decision, leads
 from routing.models import Assignment, Lead, LeadMove, Membership, State
 from scoring import language, tiles
 from scoring.models import Crossed
@@ -55,22 +54,6 @@ def in_order() -> list[Assignment]:
     return list(Assignment.objects.filter(how="rotation", ae__isnull=False).order_by("id"))
 
 
-def replay(decision: dict) -> int | None:
-    """Work out again who was chosen, from the record alone."""
-    members = [
-        rotation.Member(
-            c["membership"],
-            c["weight"],
-            c["credit_before"],
-            datetime.fromisoformat(c["last_served_at"]) if c["last_served_at"] else None,
-        )
-        for c in decision["candidates"]
-        if c["eligible"]
-    ]
-    chosen = rotation.turn(members).chosen
-    return next(c["ae"] for c in decision["candidates"] if c["membership"] == chosen)
-
-
 class TestEightWorkers:
     def test_share_equal_weights_exactly_at_every_prefix(self) -> None:
         west = world.pool()
@@ -103,7 +86,8 @@ class TestEightWorkers:
         at_once(lambda _: leads.open_all(at=NOW, limit=LEADS))
         credits: dict[int, int] = {}
         for assignment in in_order():
-            assert replay(assignment.decision) == assignment.ae_id == assignment.decision["chosen"]
+            replay = decision.replay(assignment.decision)
+            assert (replay.chosen, replay.differences) == (assignment.ae_id, ())
             for c in assignment.decision["candidates"]:
                 assert c["credit_before"] == credits.get(c["membership"], 0)
                 credits[c["membership"]] = c["credit_after"]
