@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-BUSY = 40  # rings asked for within a second from which on it is a crowd
+BUSY = 40  # rings asked for within a second, each shard by itself, from which on it is a crowd
 PAUSE = 1.0  # seconds between two rings for one shard in a crowd: nobody may wait two
 
 
@@ -28,9 +28,10 @@ class Ringer:
 
     def note(self, *, shards: Iterable[int]) -> None:
         """Have the shards rung for, now or soon. Returns at once."""
+        asked = set(shards)
         with self._changed:
-            self._noted.update(shards)
-            self._asked_at.append(self._clock())
+            self._noted |= asked
+            self._asked_at.extend([self._clock()] * len(asked))  # one large batch asks for all of them
             self._changed.notify()
             if self._thread is None or not self._thread.is_alive():  # a fork does not take it along
                 self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)

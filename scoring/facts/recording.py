@@ -4,10 +4,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
@@ -15,9 +14,9 @@ import psycopg
 from django.db import OperationalError, transaction
 
 from scoring import handoffs, identity, tiles
-from scoring.compiler.query import Query
 from scoring.facts import arrivals, conversions, outcomes, partitions, retention
 from scoring.facts.arrivals import Envelope
+from scoring.facts.rows import MANY, Place, Row, relation, store_events
 from scoring.identity import Call, Directory, Moved, Resident, plausible_email
 from scoring.language.document import ANYTHING, CALLS_THAT_ARE_NOT_USE
 from scoring.models import Lane, Precedence, Source
@@ -27,8 +26,8 @@ Cursor = psycopg.Cursor[Any]
 Status = Literal["accepted", "duplicate", "broken_id", "too_old"]
 T = TypeVar("T")
 
-MANY = 500  # rows from which a table and COPY cost less than a document
 NO_ENVELOPE = Envelope()
+DIGEST = 16  # bytes of a message id's SHA-256 that are its key
 ATTEMPTS = 20  # of a transaction that meets another one: a deadlock, or a merge of the same users
 
 
@@ -36,8 +35,10 @@ class NamesNobody(ValueError):
     """A fact has neither an id of a person nor an account: nobody could be credited. The door must reject it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+NOTHING: Mapping[str, Any] = {}
+
+
+class Fact(NamedTuple):
     """One call of a sender, whatever its wire format was."""
 
     message_id: str  # at most 512 characters, like all ids and names
@@ -48,12 +49,12 @@ class Fact:
     aliases: tuple[str, ...] = ()  # further ids of the same person
     group_id: str | None = None  # the account that the call names
     joins: bool = False  # the user joins group_id: a group call
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    user_traits: Mapping[str, Any] = field(default_factory=dict)
-    account_traits: Mapping[str, Any] = field(default_factory=dict)  # of group_id's account
+    properties: Mapping[str, Any] = NOTHING
+    user_traits: Mapping[str, Any] = NOTHING
+    account_traits: Mapping[str, Any] = NOTHING  # of group_id's account
     # To be set only where nothing else says what the trait is; the earliest of these counts.
-    user_traits_once: Mapping[str, Any] = field(default_factory=dict)
-    account_traits_once: Mapping[str, Any] = field(default_factory=dict)
+    user_traits_once: Mapping[str, Any] = NOTHING
+    account_traits_once: Mapping[str, Any] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ def _look_through_and_record(
     items = _first_of_each([None if i in turned_away else fact for i, fact in enumerate(whole)])
     called = len(facts) - len(turned_away)
 
-    def count(c: Cursor, rows: Sequence[_Row]) -> None:
-        events = ((row.at, row.account_id if row.inherited else None) for row in rows)
+    def count(c: Cursor, rows: Sequence[Row]) -> None:
+        events = ((row.at, row.place.account_id if row.place.inherited else None) for row in rows)
         known = called - len(rows)
         arrivals.count(c, source=source, envelope=envelope, duplicate=known, events=events, at=received_at)
 
@@ -145,13 +146,12 @@ def _ids(fact: Fact) -> tuple[str, ...]:
 
 def _broken_ids(facts: Sequence[Fact]) -> frozenset[str]:
     """Return the ids among all that the facts name that are none. Raises NamesNobody."""
-    named: set[str] = set()
+    named: set[str | None] = set()
     for fact in facts:
-        ids = _ids(fact)
-        if not ids:
+        if not (fact.user_id or fact.anonymous_id or fact.group_id or any(fact.aliases)):
             raise NamesNobody(f"message {fact.message_id!r} has neither an id of a user nor an account: reject it")
-        named.update(ids)
-    return frozenset(filter(identity.is_broken, named))
+        named.update((fact.user_id, fact.anonymous_id, fact.group_id), fact.aliases)
+    return frozenset(name for name in named if name and identity.is_broken(name))
 
 
 def _without(fact: Fact, broken: frozenset[str]) -> Fact | None:
@@ -161,8 +161,7 @@ def _without(fact: Fact, broken: frozenset[str]) -> Fact | None:
         return fact
     if broken.issuperset(ids):
         return None
-    return replace(
-        fact,
+    return fact._replace(
         user_id=None if fact.user_id in broken else fact.user_id,
         anonymous_id=None if fact.anonymous_id in broken else fact.anonymous_id,
         aliases=tuple(alias for alias in fact.aliases if alias not in broken),
@@ -172,16 +171,34 @@ def _without(fact: Fact, broken: frozenset[str]) -> Fact | None:
 
 def _first_of_each(facts: Sequence[Fact | None]) -> list[_Item]:
     items: dict[bytes, _Item] = {}
+    calls: dict[_Ids, Call] = {}
     for position, fact in enumerate(facts):
         if fact is None:
             continue
-        digest = hashlib.sha256(fact.message_id.encode()).digest()[:16]
+        digest = hashlib.sha256(fact.message_id.encode()).digest()[:DIGEST]
         if digest not in items:
-            items[digest] = _Item(position, fact, digest, _call(fact))
+            items[digest] = _Item(position, fact, digest, _call(fact, calls))
     return list(items.values())
 
 
-def _call(fact: Fact) -> Call:
+_Ids = tuple[str | None, str | None, tuple[str, ...], str | None]  # all that a fact names
+
+
+def _call(fact: Fact, calls: dict[_Ids, Call]) -> Call:
+    """Return what the fact says about who somebody is: of those that say the same, the first that was asked for.
+
+    When it was said counts only of who joins an account, and of who may give an address.
+    """
+    if fact.joins or fact.user_traits or fact.user_traits_once:
+        return _own_call(fact)
+    ids = fact.user_id, fact.anonymous_id, fact.aliases, fact.group_id
+    call = calls.get(ids)
+    if call is None:
+        call = calls[ids] = _own_call(fact)
+    return call
+
+
+def _own_call(fact: Fact) -> Call:
     ids = tuple(dict.fromkeys(filter(None, (fact.user_id, fact.anonymous_id, *fact.aliases))))
     return Call(
         ids=ids,
@@ -192,6 +209,11 @@ def _call(fact: Fact) -> Call:
         at=fact.at,
         message_id=fact.message_id,
     )
+
+
+def _calls(items: Iterable[_Item]) -> list[Call]:
+    """All that the items say about who is who, each once."""
+    return list({id(item.call): item.call for item in items}.values())
 
 
 def _email(fact: Fact) -> str | None:
@@ -272,16 +294,19 @@ def _know_everybody(
     Mostly nothing is new, and this only reads. What it reads can only grow: no lock is needed.
     """
     with cursor() as c:
-        directory = identity.look_up(c, [item.call for item in items])
-        if not any(identity.is_news(item.call, directory) for item in items):
+        calls = _calls(items)
+        directory = identity.look_up(c, calls)
+        if not any(identity.is_news(call, directory) for call in calls):
             return directory, items
         # A repeated call says nothing new, even if a sender changed it.
-        stored = {digest for (digest,) in c.execute(_STORED, _digests(source, items))}
+        digests = [item.digest for item in items]
+        stored = {digest for (digest,) in c.execute(_STORED, {"source": source.pk, "digests": digests})}
         items = [item for item in items if item.digest not in stored]
-        news = [item.call for item in items if identity.is_news(item.call, directory)]
+        calls = _calls(items)
+        news = [call for call in calls if identity.is_news(call, directory)]
         if news:
             shards |= _persevere(lambda: _link(news, received_at), received_at)
-            directory.groups = identity.groups(c, [item.call for item in items])
+            directory.groups = identity.groups(c, calls)
     return directory, items
 
 
@@ -294,10 +319,6 @@ def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
         if linked.split:
             tiles.refold_later(identities=linked.split, why="ids that too many people share", at=received_at)
         return handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=received_at)
-
-
-def _digests(source: Source, items: Sequence[_Item]) -> dict[str, Any]:
-    return {"source": source.pk, "digests": sorted(item.digest for item in items)}
 
 
 _STORED = """
@@ -327,70 +348,66 @@ def _store(
     count: "Counter",
 ) -> list[_Item]:
     """Store the items that are new: key, event, trait, tile, touch, each in the order of its key; and count them."""
-    people = identity.residents(c, {item.call.ids[0] for item in items if item.call.ids})
-    keys = {**_digests(source, items), "received_at": received_at}
-    taken = {digest for (digest,) in c.execute(_TAKE_KEYS, keys)}
-    new = [item for item in items if item.digest in taken]
+    people = identity.residents(c, {call.ids[0] for call in _calls(items) if call.ids})
+    new = _take_keys(c, source, items, received_at)
     if not new:
         count(c, ())
         return []
-    merged = identity.merged(c, directory.groups.values())
-    rows = [_event(item, directory, people, merged) for item in new]
-    common = {"source": source.pk, "received_at": received_at}
-    events = _relation(c, rows)
-    c.execute(_events_sql(events.sql), {**events.params, **common})
-    _store_traits(c, list(_traits(new, rows)), common)
+    rows = _rows(new, directory, people, identity.merged(c, directory.groups.values()))
+    events = relation(c, rows)
+    store_events(c, events, source=source.pk, received_at=received_at)
+    _store_traits(c, list(_traits(new, rows)), {"source": source.pk, "received_at": received_at})
     conversions.store(c, _converted(c, source, new, rows, received_at), source=source)
-    named = [row for row in rows if not row.inherited and row.name not in CALLS_THAT_ARE_NOT_USE]
-    deserted = _homes_without(c, named, people, signals)
+    used = {row.place for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
+    deserted = _homes_without(c, [place for place in used if not place.inherited], people, signals)
     tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
-    used = {row.account_id for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE} | deserted
-    told = {row.account_id for row in rows} - used
+    active = {place.account_id for place in used} | deserted
+    told = {row.place.account_id for row in rows} - active
     count(c, rows)
-    shards |= handoffs.touch(accounts=used, cause="event", lane=Lane.LIVE, at=received_at)
+    shards |= handoffs.touch(accounts=active, cause="event", lane=Lane.LIVE, at=received_at)
     shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
     return new
 
 
-_TAKE_KEYS = """
-INSERT INTO scoring_event_key (source_id, digest, received_at)
-SELECT %(source)s::bigint, digest, %(received_at)s::timestamptz FROM unnest(%(digests)b::bytea[]) AS n(digest)
-ORDER BY digest ON CONFLICT DO NOTHING RETURNING digest
-"""
+def _take_keys(c: Cursor, source: Source, items: Sequence[_Item], received_at: datetime) -> list[_Item]:
+    """Take the keys that nobody has taken yet; return their items."""
+    digests = b"".join(sorted(item.digest for item in items))
+    row = c.execute(_TAKE_KEYS, {"source": source.pk, "digests": digests, "received_at": received_at}).fetchone()
+    taken = row[0] if row else b""
+    if len(taken) == len(digests):
+        return list(items)
+    mine = {taken[start : start + DIGEST] for start in range(0, len(taken), DIGEST)}
+    return [item for item in items if item.digest in mine]
 
 
-class _Row(NamedTuple):
-    """A new event as it is stored and folded."""
-
-    message_id: str
-    at: datetime
-    name: str
-    properties: str  # JSON
-    identity_id: int | None
-    named_id: int | None  # the account that the call names
-    user_id: int | None
-    account_id: int  # the account that it counts for: the one named, else the user's home
-    inherited: bool
+# To and fro as one text each: as an array of many, the keys would cost half as much again as to store them.
+_TAKE_KEYS = f"""
+WITH taken AS (
+    INSERT INTO scoring_event_key (source_id, digest, received_at)
+    SELECT %(source)s::bigint, substr(%(digests)b::bytea, {DIGEST} * n + 1, {DIGEST}), %(received_at)s::timestamptz
+    FROM generate_series(0, length(%(digests)b::bytea) / {DIGEST} - 1) AS n ORDER BY n
+    ON CONFLICT DO NOTHING RETURNING digest
+)
+SELECT coalesce(string_agg(digest, ''), '') FROM taken
+"""  # noqa: S608
 
 
-Counter = Callable[[Cursor, Sequence[_Row]], None]  # of what became of the batch, in the transaction that stores it
+Counter = Callable[[Cursor, Sequence[Row]], None]  # of what became of the batch, in the transaction that stores it
 
 
-def _event(item: _Item, directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]) -> _Row:
-    fact, call = item.fact, item.call
+def _rows(
+    items: Sequence[_Item], directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]
+) -> list[Row]:
+    places = {id(call): _place(call, directory, people, merged) for call in _calls(items)}
+    return [
+        Row(fact.message_id, fact.at, fact.name, _json(fact.properties), places[id(call)]) for _, fact, _, call in items
+    ]
+
+
+def _place(call: Call, directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]) -> Place:
     identity_id, user, home = people[call.ids[0]] if call.ids else (None, None, 0)
     named = directory.groups[call.group] if call.group else None
-    return _Row(
-        fact.message_id,
-        fact.at,
-        fact.name,
-        _json(fact.properties),
-        identity_id,
-        named,
-        user,
-        merged.get(named, named) if named else home,
-        named is None,
-    )
+    return Place(identity_id, named, user, merged.get(named, named) if named else home, named is None)
 
 
 USERS_REMEMBERED = 100_000
@@ -404,7 +421,7 @@ def forget() -> None:
 
 
 def _homes_without(
-    c: Cursor, named: Iterable[_Row], people: Mapping[str, Resident], signals: Mapping[int, Any]
+    c: Cursor, named: Iterable[Place], people: Mapping[str, Resident], signals: Mapping[int, Any]
 ) -> set[int]:
     """Return the homes of those who do something for another account for the first time.
 
@@ -412,9 +429,9 @@ def _homes_without(
     """
     homes = {resident.user: resident.home for resident in people.values()}
     away = {
-        row.user_id: homes[row.user_id]
-        for row in named
-        if row.user_id and row.user_id not in _been_away and homes[row.user_id] != row.account_id
+        place.user_id: homes[place.user_id]
+        for place in named
+        if place.user_id and place.user_id not in _been_away and homes[place.user_id] != place.account_id
     }
     if not away:
         return set()
@@ -440,47 +457,8 @@ def _json(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-_COLUMNS = "message_id, at, name, properties, identity_id, named_id, user_id, account_id, inherited"
-_DOCUMENT = f"""
-SELECT {_COLUMNS} FROM json_to_recordset(%(rows)s::json) AS n(
-    message_id text, at timestamptz, name text, properties jsonb, identity_id bigint, named_id bigint,
-    user_id bigint, account_id bigint, inherited boolean)
-"""  # noqa: S608
-_STAGE = """
-DROP TABLE IF EXISTS pg_temp.scoring_fresh;
-CREATE TEMPORARY TABLE scoring_fresh (
-    message_id text, at timestamptz, name text, properties jsonb, identity_id bigint, named_id bigint,
-    user_id bigint, account_id bigint, inherited boolean
-) ON COMMIT DROP
-"""
-
-
-def _relation(c: Cursor, rows: Sequence[_Row]) -> Query:
-    """Return a query of the rows: over a document if they are few, else over a table of this transaction."""
-    if len(rows) < MANY:
-        return Query(_DOCUMENT, {"rows": orjson.dumps([_as_document(row) for row in rows]).decode()})
-    c.execute(_STAGE)
-    with c.copy(f"COPY pg_temp.scoring_fresh ({_COLUMNS}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-    return Query(f"SELECT {_COLUMNS} FROM pg_temp.scoring_fresh")  # noqa: S608
-
-
-def _as_document(row: _Row) -> dict[str, Any]:
-    return row._asdict() | {"properties": orjson.Fragment(row.properties)}
-
-
-@lru_cache(maxsize=4)
-def _events_sql(events: str) -> str:
-    return f"""
-INSERT INTO scoring_event (source_id, message_id, at, received_at, identity_id, account_id, name, properties)
-SELECT %(source)s::bigint, message_id, at, %(received_at)s::timestamptz, identity_id, named_id, name, properties
-FROM ({events}) AS fresh ORDER BY at, message_id COLLATE "C"
-"""  # noqa: S608
-
-
 def _converted(
-    c: Cursor, source: Source, new: Sequence[_Item], rows: Sequence[_Row], received_at: datetime
+    c: Cursor, source: Source, new: Sequence[_Item], rows: Sequence[Row], received_at: datetime
 ) -> Iterator[conversions.Converted]:
     """Yield the outcomes of those events that the source calls conversions."""
     means = conversions.meant(c, source)
@@ -488,9 +466,9 @@ def _converted(
         if meaning := means.get(row.name):
             yield conversions.Converted(
                 message_id=conversions.outcome_id(source, row.message_id),
-                account_id=row.account_id,
-                named_id=row.named_id if row.named_id != row.account_id else None,
-                identity_id=row.identity_id if row.inherited else None,
+                account_id=row.place.account_id,
+                named_id=row.place.named_id if row.place.named_id != row.place.account_id else None,
+                identity_id=row.place.identity_id if row.place.inherited else None,
                 kind=meaning.kind,
                 at=row.at,
                 amount=conversions.amount(item.fact.properties.get(meaning.amount)) if meaning.amount else None,
@@ -514,18 +492,19 @@ class _Trait(NamedTuple):
 _Whose = tuple[int | None, int | None, int | None]  # account, the one named where it is another, identity
 
 
-def _traits(new: Iterable[_Item], rows: Iterable[_Row]) -> Iterator[_Trait]:
+def _traits(new: Iterable[_Item], rows: Iterable[Row]) -> Iterator[_Trait]:
     for item, row in zip(new, rows, strict=True):
         fact = item.fact
         if not (fact.user_traits or fact.account_traits or fact.user_traits_once or fact.account_traits_once):
             continue  # as most calls have none
-        person: _Whose = (None, None, row.identity_id)
-        account: _Whose = (row.account_id, row.named_id if row.named_id != row.account_id else None, None)
+        place = row.place
+        person: _Whose = (None, None, place.identity_id)
+        account: _Whose = (place.account_id, place.named_id if place.named_id != place.account_id else None, None)
         for whose, precedence, traits in (
-            (person, Precedence.EVENT, fact.user_traits if row.identity_id else {}),
-            (person, Precedence.ONCE, fact.user_traits_once if row.identity_id else {}),
-            (account, Precedence.EVENT, fact.account_traits if row.named_id else {}),
-            (account, Precedence.ONCE, fact.account_traits_once if row.named_id else {}),
+            (person, Precedence.EVENT, fact.user_traits if place.identity_id else {}),
+            (person, Precedence.ONCE, fact.user_traits_once if place.identity_id else {}),
+            (account, Precedence.EVENT, fact.account_traits if place.named_id else {}),
+            (account, Precedence.ONCE, fact.account_traits_once if place.named_id else {}),
         ):
             for key, value in traits.items():
                 text, number, day = None if value is None else _json(value), _number(value), day_of(value)

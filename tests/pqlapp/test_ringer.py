@@ -47,6 +47,15 @@ class TestPace:
             rung += ringer.due()[0]
         assert BUSY <= len(rung) <= 2 * (BUSY + 2 / PAUSE)
 
+    def test_a_few_batches_of_many_accounts_are_a_crowd(self) -> None:
+        ringer = quiet(Clock())
+        everyone = range(8)
+        for _ in range(BUSY // 8):
+            ringer.note(shards=everyone)
+            ringer.due()
+        ringer.note(shards=everyone)
+        assert ringer.due() == (set(), PAUSE)
+
     def test_what_was_noted_last_is_due_when_the_pause_is_over(self) -> None:
         clock = Clock()
         ringer = quiet(clock)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -173,7 +172,7 @@ def _copy(tile: Tile) -> Tile:
 def happen(dice: Any, number: int) -> None:
     """Something that changes tiles."""
     calls = world.entangled(dice, 12)
-    send(*(replace(each, message_id=f"{number}-{each.message_id}") for each in calls))
+    send(*(each._replace(message_id=f"{number}-{each.message_id}") for each in calls))
 
 
 def settled() -> None:

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring import facts, identity, language, tiles
-from scoring.models import Account, Exclusion, Key, Outcome, Signal, Tile, Touched
+from scoring.facts import rows
+from scoring.models import Account, Event, Exclusion, Key, Outcome, Signal, Tile, Touched
 from scoring.models.raw import cursor
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import undone
@@ -75,6 +76,25 @@ class TestRecord:
     def test_knows_a_message_again_whatever_its_time(self) -> None:
         send(call(by="ann", message_id="1", at=ago(40)))
         assert send(call(by="ann", message_id="1", at=ago(-3))).statuses == ["duplicate"]
+
+    def test_stores_large_batches_as_they_came_whatever_is_in_them(self) -> None:
+        odd = 'tab\tline\nreturn\rback\\slash\\N quote" ☃'
+        first, second = (
+            [
+                call(odd, by=f"{n % 40} {odd}", into=odd, message_id=f"{run} {n} {odd}", properties={odd: [odd, n]})
+                for n in range(rows.MANY)
+            ]
+            for run in ("a", "b")
+        )
+        assert send(*first).accepted == rows.MANY
+        assert send(*second, *first[:3]).statuses == ["accepted"] * rows.MANY + ["duplicate"] * 3
+        stored = Event.objects.values_list(
+            "message_id", "name", "identity__value", "account__external_id", "properties"
+        )
+        assert Counter(map(repr, stored)) == Counter(
+            repr((fact.message_id, fact.name, fact.user_id, fact.group_id, fact.properties)) for fact in first + second
+        )
+        assert tiles.verify() is None
 
     def test_keeps_the_sources_apart(self) -> None:
         send(call(by="ann", message_id="1"), slug="app")

@@ -4,7 +4,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -132,8 +132,7 @@ def _all_moved(read: Sequence[Fact], days: int, received_at: datetime) -> Sequen
 
 def _moved(fact: Fact, days: int, *, has_time: bool) -> Fact:
     """Move a fact by whole days, and the dates among its traits and properties with it."""
-    return replace(
-        fact,
+    return fact._replace(
         at=fact.at + timedelta(days=days) if has_time else fact.at,
         properties=_dates_moved(fact.properties, days),
         user_traits=_dates_moved(fact.user_traits, days),
