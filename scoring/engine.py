@@ -10,7 +10,7 @@ import orjson
 from django.db.models import F
 from psycopg.rows import dict_row
 
-from scoring import models
+from scoring import language, models
 from scoring.compiler import sql
 from scoring.compiler.plan import Plan, for_users, plan, plan_together
 from scoring.compiler.query import Query
@@ -44,7 +44,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a document says of one account on one day. All points are hundredths."""
+    """What a document says of one account, or of one of its users, on one day. All points are hundredths."""
 
     account_id: int
     as_of: date
@@ -62,6 +62,7 @@ class Judgement:
     recheck_on: date | None  # the first day on which silence may change the result; None: never
     observed: str = ""  # JSON: what was seen of each part of the document
     seen: tuple[str | None, ...] = ()  # the first and last ISO day of each part
+    user_id: int | None = None  # whom it is about; None: the account
     form: Form | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -87,8 +88,9 @@ def judge(
 ) -> list[Judgement]:
     """Return the judgement of each account on the day, by one statement; of all accounts if None.
 
-    Visitors and homes that everybody has left are no subjects: for them nothing is returned. Without `detail` the
-    ledger is empty and recheck_on None, which is faster. Raises SignalsMissing.
+    At `level: user` it is one of each of their known users. Visitors and homes that everybody has left are no subjects:
+    for them nothing is returned. Without `detail` the ledger is empty and recheck_on None, which is faster. Raises
+    SignalsMissing.
     """
     binding = sql.Binding(constant=True, all_accounts=accounts is None, detail=detail)
     params: dict[str, object] = {"as_of": as_of}
@@ -106,11 +108,24 @@ def judge_together(
 ) -> list[list[Judgement]]:
     """Return the judgements by each of the documents, as `judge` does. Raises SignalsMissing.
 
-    One statement does it, which reads what they share once.
+    One statement does it for all that judge accounts, and one for all that judge users: it reads what they share once.
     """
     stored = signal_ids or [stored_signals(document) for document in documents]
-    if len(documents) == 1:
-        return [judge(documents[0], as_of=as_of, accounts=accounts, signal_ids=stored[0])]
+    judged: dict[int, list[Judgement]] = {}
+    for level in language.LEVELS:
+        places = [i for i, document in enumerate(documents) if document.level == level]
+        if len(places) == 1:
+            one = places[0]
+            judged[one] = judge(documents[one], as_of=as_of, accounts=accounts, signal_ids=stored[one])
+        elif places:
+            of_level = [documents[i] for i in places], [stored[i] for i in places]
+            judged |= zip(places, _judge_together(*of_level, as_of, accounts), strict=True)
+    return [judged[i] for i in range(len(documents))]
+
+
+def _judge_together(
+    documents: Sequence[Document], stored: Sequence[Mapping[str, int]], as_of: date, accounts: Sequence[int] | None
+) -> list[list[Judgement]]:
     binding = sql.Binding(constant=True, all_accounts=accounts is None)
     params: dict[str, object] = {"as_of": as_of} | ({} if accounts is None else {"accounts": list(accounts)})
     query = _query_together(tuple(documents), binding, tuple(tuple(sorted(ids.items())) for ids in stored))
@@ -122,7 +137,10 @@ def judge_together(
 
 
 def judge_pairs(document: Document, *, pairs: Sequence[tuple[int, date]], detail: bool = True) -> list[Judgement]:
-    """Return the judgement of each (account, day) pair, by one statement. Raises SignalsMissing."""
+    """Return the judgement of each (account, day) pair, by one statement; of users, of each who is known there.
+
+    Raises SignalsMissing.
+    """
     params: dict[str, object] = {"accounts": [account for account, _ in pairs], "days": [day for _, day in pairs]}
     return list(_judge(document, sql.Binding(constant=False, detail=detail), params, None))
 
@@ -224,22 +242,35 @@ GROUP BY s0, t0, s1, t1
 def rank_users(document: Document, *, account: int, as_of: date) -> list[tuple[int, int, int]]:
     """Return (user id, usage in hundredths, rules met) of the account's users, the strongest first.
 
-    Only the rules that make sense for one person count. Raises SignalsMissing.
+    Only the rules that make sense for one person count; at `level: user` those are all. Raises SignalsMissing.
     """
+    if document.level == "user":
+        judged = judge(document, as_of=as_of, accounts=[account], detail=False)
+        return _ranked((j.user_id or 0, j.usage, sum(j.met)) for j in judged)
     personal = for_users(document)
     binding = sql.Binding(constant=True, by_user=True, detail=False)
     rows = _rows(personal, binding, {"as_of": as_of, "accounts": [account]}, None)
-    ranked = ((row["user_id"], row["usage"], sum(row["met"])) for row in rows)
-    return sorted(ranked, key=lambda row: (-row[1], -row[2], row[0]))
+    return _ranked((row["user_id"], row["usage"], sum(row["met"])) for row in rows)
 
 
-def next_change(document: Document, *, account: int, as_of: date) -> tuple[date, Judgement] | None:
+def _ranked(people: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return sorted(people, key=lambda row: (-row[1], -row[2], row[0]))
+
+
+def next_change(
+    document: Document, *, account: int, as_of: date, user: int | None = None
+) -> tuple[date, Judgement] | None:
     """Return the first day after `as_of` on which the result differs if nothing more happens, with that result.
 
-    None: not within MOST_SILENT_DAYS days. Raises SignalsMissing.
+    It is the account's, or at `level: user` that of the user, who has to be named. None: not within MOST_SILENT_DAYS
+    days. Raises SignalsMissing.
     """
     days = [as_of + timedelta(days=n) for n in range(MOST_SILENT_DAYS + 1)]
-    judged = sorted(judge_pairs(document, pairs=[(account, day) for day in days]), key=lambda j: j.as_of)
+    params: dict[str, object] = {"accounts": [account] * len(days), "days": days}
+    if user is not None:
+        params["users"] = [user] * len(days)
+    binding = sql.Binding(constant=False, named=user is not None)
+    judged = sorted(_judge(document, binding, params, None), key=lambda j: j.as_of)
     changed = (later for later in judged[1:] if later.result != judged[0].result)
     return next(((later.as_of, later) for later in changed), None)
 
@@ -286,6 +317,7 @@ class _Reader:
             recheck_on=row.get("recheck_on"),
             observed=row.get("observed", ""),
             seen=tuple(row.get("seen", ())),
+            user_id=row.get("user_id"),
             form=self.blank,
         )
 

@@ -207,7 +207,7 @@ def _condition(leaf: Leaf) -> Plain:
             return {"measure": "path", **_several(leaf.signals), **compared}
         case Age():
             compared = {"comparator": leaf.comparator, "threshold": leaf.threshold}
-            return {"measure": "age", "of": "account", **compared}
+            return {"measure": "age", "of": leaf.of, **compared}
         case Trait(test):
             operand = test.operand if isinstance(test.operand, tuple) else (test.operand,)
             plain = [option if isinstance(option, str | bool) else float(option) for option in operand]

@@ -8,7 +8,7 @@ from scoring import engine, facts, language, tiles
 from scoring.engine import Judgement
 from scoring.facts import Fact
 from scoring.language import Case, Deed, Document
-from scoring.models import Account, Source
+from scoring.models import Account, Identity, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Trial:
 def run(*, document: Document, cases: Sequence[Case], at: datetime) -> list[Trial]:
     """Return what the document says of each case. Records all that the cases tell: for a database of their own.
 
-    Each case is an account; its people are nobody else's.
+    Each case is an account; its people are nobody else's. Where users are judged, it is about one of them.
     """
     source = facts.create_source(slug="cases", at=at)
     for number, case in enumerate(cases):
@@ -32,8 +32,8 @@ def run(*, document: Document, cases: Sequence[Case], at: datetime) -> list[Tria
     tiles.backfill(signals=signals)
     accounts = [Account.objects.get(external_id=_name(number)) for number in range(len(cases))]
     pairs = [(account.pk, case.on) for account, case in zip(accounts, cases, strict=True)]
-    judged = {j.account_id: j for j in engine.judge_pairs(document, pairs=pairs)}
-    told = [judged[account.pk] for account in accounts]
+    judged = {(j.account_id, j.user_id): j for j in engine.judge_pairs(document, pairs=pairs)}
+    told = [judged[account.pk, _judged_user(document, n, cases[n])] for n, account in enumerate(accounts)]
     return [
         Trial(case, judgement, list(_differences(document, case, judgement)))
         for case, judgement in zip(cases, told, strict=True)
@@ -44,11 +44,18 @@ def _name(number: int) -> str:
     return f"case-{number + 1}"
 
 
+def _judged_user(document: Document, number: int, case: Case) -> int | None:
+    if document.level == "account":
+        return None
+    return Identity.objects.get(value=f"{_name(number)} {case.user}").user_id
+
+
 def _record(source: Source, number: int, case: Case, at: datetime) -> None:
     """Record a case's history: its account is there even if nothing happened in it."""
     account = _name(number)
     first = min([case.on, *(deed.on for deed in case.history)])
-    calls = [_call(number, "join", _noon(first), name="$group", user=language.SOMEBODY, joins=True)]
+    people = dict.fromkeys([language.SOMEBODY, case.user])
+    calls = [_call(number, f"join {user}", _noon(first), name="$group", user=user, joins=True) for user in people]
     for n, deed in enumerate(case.history):
         calls += _calls(number, n, deed)
     facts.record(source=source, facts=calls, received_at=at)
@@ -64,7 +71,9 @@ def _record(source: Source, number: int, case: Case, at: datetime) -> None:
 
 
 def _calls(number: int, n: int, deed: Deed) -> Iterator[Fact]:
-    if deed.traits is not None:
+    if deed.traits is not None and deed.user:
+        yield _call(number, f"{n}", _noon(deed.on), name="$identify", user=deed.user, user_traits=deed.traits)
+    elif deed.traits is not None:
         yield _call(number, f"{n}", _noon(deed.on), name="$group", account_traits=deed.traits)
     for time_ in range(deed.times if deed.event else 0):
         moment = _noon(deed.on) + timedelta(seconds=time_)

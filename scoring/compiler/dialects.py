@@ -21,9 +21,11 @@ class Dialect(Protocol):
 
     fence: str  # ends a layer that must not be merged with the one above
 
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """Common table expressions: excluded_user and excluded_account, where they are no relations already."""
+    def shared(self, *, why: bool) -> tuple[str, ...]:
+        """Common table expressions: excluded_user and excluded_account, where they are no relations already.
+
+        With `why`, excluded_user says it too.
+        """
 
     # -- values and relations
 
@@ -107,9 +109,8 @@ class Postgres:
 
     fence = " OFFSET 0"
 
-    @property
-    def shared(self) -> tuple[str, ...]:
-        return EXCLUDED_USER, EXCLUDED_ACCOUNT
+    def shared(self, *, why: bool) -> tuple[str, ...]:
+        return EXCLUDED_USER_WHY if why else EXCLUDED_USER, EXCLUDED_ACCOUNT
 
     def placeholder(self, name: str, value: object, kind: str) -> str:
         return f"%({name})s::{kind}"
@@ -194,7 +195,9 @@ class DuckDB:
     """
 
     fence = ""
-    shared: tuple[str, ...] = ()
+
+    def shared(self, *, why: bool) -> tuple[str, ...]:
+        return ()
 
     def placeholder(self, name: str, value: object, kind: str) -> str:
         return f"${name}::{_decimal(value) if kind == 'numeric' else kind}"
@@ -325,6 +328,8 @@ EXCLUDED_USER = """excluded_user AS (
     SELECT i.user_id, x.starts_on, x.ends_on
     FROM scoring_exclusion x JOIN scoring_emaillink e ON e.domain = lower(x.value)
     JOIN scoring_identity i ON i.id = e.identity_id WHERE x.kind = 'domain')"""
+
+EXCLUDED_USER_WHY = EXCLUDED_USER.replace("SELECT i.user_id,", "SELECT i.user_id, x.why,")
 
 EXCLUDED_ACCOUNT = """excluded_account AS (
     SELECT coalesce(a.merged_into_id, a.id) AS account_id, x.why, x.starts_on, x.ends_on

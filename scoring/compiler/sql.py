@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 
+from scoring.compiler import persons
 from scoring.compiler.dialects import POSTGRES, Dialect
 from scoring.compiler.filters import COMPARISONS, passes
+from scoring.compiler.persons import covers
 from scoring.compiler.plan import Fold, Plan, Reading, verdicts
 from scoring.compiler.query import Binder, Query
 from scoring.language import (
@@ -47,7 +49,6 @@ from scoring.language import (
 )
 
 COUNTED = ("count", "before", "users", "days", "streak")  # of no events they are 0
-ONCE = 0  # the precedence of what is to be set once: of that the first counts, see models.Precedence
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,9 @@ class Binding:
     constant: bool  # one day for all: params `as_of` (date) and, unless all_accounts, `accounts` (bigint[])
     all_accounts: bool = False  # every account that is a subject
     grid: bool = False  # on each of several days: params `days` (date[]) and, unless all_accounts, `accounts`
-    by_user: bool = False  # the subjects are the users of the accounts
+    named: bool = False  # of users: the pairs say of whom, by a param `users` (bigint[])
+    by_user: bool = False  # everybody who did something in the accounts, by what a document says of accounts
     detail: bool = True  # also what a ledger shows, and recheck_on
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The columns that name a subject, without the day."""
-        return ("account_id", "user_id") if self.by_user else ("account_id",)
 
 
 PAIRS = Binding(constant=False)  # params `accounts` (bigint[]) and `days` (date[]), of one length
@@ -76,9 +73,10 @@ USERS = Binding(constant=True, by_user=True)
 def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect: Dialect = POSTGRES) -> Query:
     """Return the statement that judges; `signal_ids` gives the stored id of each signal by its name.
 
-    A row of the answer has: the subject's keys; as_of; usage, fit (hundredths); status, why (text); tier (index or
-    null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on, sign_up; and with
-    `detail` recheck_on, observed (JSON list by leaf, then by `per`), seen (text[]: first and last ISO day of each).
+    A row of the answer has: account_id, of users also user_id; as_of; usage, fit (hundredths); status, why (text);
+    tier (index or null); held (indices); met (bool[] by rule), raw (bigint[] by rule, before clipping); goal_on,
+    sign_up; and with `detail` recheck_on, observed (JSON list by leaf, then by `per`), seen (text[]: first and last ISO
+    day of each).
     """
     writer = _Writer(plan, binding, signal_ids, dialect, Binder(dialect=dialect))
     sources = ", ".join(writer.sources())
@@ -121,12 +119,19 @@ class _Writer:
         self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
         self.folds = dict(self.plan.places)
         self.leaf_number = {leaf: i for i, leaf in enumerate(self.plan.leaves)}
+        self.of_users = document.level == "user"
+        # The columns that name a subject, without the day.
+        self.keys = ("account_id", "user_id") if self.of_users or self.binding.by_user else ("account_id",)
 
     def sources(self) -> list[str]:
         """The common table expressions of everything that is read."""
-        ctes = [self.pairs(), *self.say.shared, *map(self.fold, self.plan.folds)]
+        ctes = [self.pairs(), *self.say.shared(why=self.of_users), *map(self.fold, self.plan.folds)]
         ctes += [self.trait(i, key) for i, key in enumerate(self.plan.traits)]
-        return [*ctes, self.outcomes(), self.exclusions(), *([self.traits_ahead()] if self.binding.detail else [])]
+        ctes += [self.outcomes(), self.exclusions(), *([self.traits_ahead()] if self.binding.detail else [])]
+        if not self.of_users:
+            return ctes
+        day = self.day if self.binding.constant else None
+        return [*ctes, *persons.known(self.binder, self.plan.traits, day=day, ahead=self.binding.detail)]
 
     def layers(self, read: str) -> str:
         """Put the layers on each other, the lowest on what was read."""
@@ -146,6 +151,8 @@ class _Writer:
         return self.say.placeholder("accounts", None, "bigint[]")
 
     def pairs(self) -> str:
+        if self.of_users:
+            return self.persons()
         if self.binding.by_user:
             return (
                 f"pairs AS (SELECT DISTINCT account_id, user_id, {self.day} AS as_of FROM scoring_tile"
@@ -161,10 +168,30 @@ class _Writer:
             return f"pairs AS (SELECT a.id AS account_id, p.as_of FROM {subjects} a, {days} WHERE {is_subject}{few})"
         return f"pairs AS (SELECT a.id AS account_id, {self.day} AS as_of FROM {subjects} a WHERE {is_subject}{few})"
 
+    def persons(self) -> str:
+        """The pairs where users are judged: everybody who is known in an account."""
+        pairs, day = [("accounts", "bigint"), ("days", "date")], f"{self.day} AS as_of"
+        if self.binding.named:
+            rows = self.say.rows([*pairs, ("users", "bigint")], ["account_id", "as_of", "user_id"])
+            return f"pairs AS (SELECT * FROM {rows})"
+        if not self.binding.constant and not self.binding.grid:
+            members = f"{persons.members(self.say)} JOIN {self.say.rows(pairs, ['account_id', 'as_of'])}"
+            return f"pairs AS (SELECT m.account_id, m.user_id, {day} FROM {members} ON m.account_id = p.account_id)"
+        subjects, is_subject = self.say.subjects()
+        members = persons.members(self.say, among=None if self.binding.all_accounts else self.accounts)
+        days = f" CROSS JOIN {self.say.rows(pairs[1:], ['as_of'])}" if self.binding.grid else ""
+        accounts = f"{members} JOIN {subjects} a ON a.id = m.account_id{days}"
+        return f"pairs AS (SELECT m.account_id, m.user_id, {day} FROM {accounts} WHERE {is_subject})"
+
     def rows(self, table: str, alias: str) -> str:
         """FROM and WHERE of a table's rows for the subjects' accounts."""
         if not self.binding.constant:
-            return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
+            if not self.of_users:
+                return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
+            keys = ["account_id", "user_id"] if alias == "t" else ["account_id"]
+            same = " AND ".join(f"{alias}.{key} = p.{key}" for key in keys)
+            pairs = f"(SELECT DISTINCT {', '.join(keys)}, as_of FROM pairs)"
+            return f"FROM {pairs} p JOIN {table} {alias} ON {same} WHERE true"
         if self.binding.all_accounts:
             return f"FROM {table} {alias} WHERE true"
         return f"FROM {table} {alias} WHERE {self.say.among(f'{alias}.account_id', self.accounts)}"
@@ -189,7 +216,7 @@ class _Writer:
     def fold(self, fold: Fold) -> str:
         """One pass over a signal's tiles: a column for each measure and window."""
         i = self.plan.folds.index(fold)
-        columns = [self.grouping("t", self.binding.keys)]
+        columns = [self.grouping("t", self.keys)]
         for j, reading in enumerate(fold.measures):
             columns.append(f"{self.measure(reading)} AS m{i}_{j}")
             if reading.measure in ("last", "ratio"):
@@ -206,8 +233,8 @@ class _Writer:
             rows = rows.replace(" WHERE ", " LEFT JOIN scoring_productuser u ON u.id = t.user_id WHERE ", 1)
         return (
             f"f{i} AS (SELECT {', '.join(columns)} {rows} AND {of_signal}"
-            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {_covers('x', self.day)})"
-            f"{self.reach(fold)} GROUP BY {self.grouping('t', self.binding.keys)})"
+            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {covers('x', self.day)})"
+            f"{self.reach(fold)} GROUP BY {self.grouping('t', self.keys)})"
         )
 
     def is_first_day_only(self, fold: Fold) -> bool:
@@ -293,9 +320,7 @@ class _Writer:
         return (
             f"t{i} AS (SELECT DISTINCT ON ({keys}) {keys}, c.value, c.number, c.day"
             f" {self.rows('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
-            f" AND {self.say.day_of('c.at')} <= {self.day}"
-            f" ORDER BY {keys}, c.precedence DESC, CASE WHEN c.precedence = {ONCE} THEN c.at END"
-            f", c.at DESC, {self.say.bytewise('c.message_id')} DESC, c.id DESC)"
+            f" AND {self.say.day_of('c.at')} <= {self.day}{persons.newest_of(self.say, keys)})"
         )
 
     def traits_ahead(self) -> str:
@@ -321,25 +346,36 @@ class _Writer:
         keys = self.grouping("x", ["account_id"])
         return (
             f"exclusions AS (SELECT {keys}, min(x.why) AS why {self.rows('excluded_account', 'x')}"
-            f" AND {_covers('x', self.day)} GROUP BY {keys})"
+            f" AND {covers('x', self.day)} GROUP BY {keys})"
         )
 
     def read(self, own: Iterable[str]) -> str:
         """The first layer: every column that was read, side by side, and what a document makes of it for itself."""
-        columns = [f"p.{key}" for key in self.binding.keys] + ["p.as_of", "exclusions.why AS excluded_why"]
+        why = "coalesce(exclusions.why, barred.why)" if self.of_users else "exclusions.why"
+        columns = [f"p.{key}" for key in self.keys] + ["p.as_of", f"{why} AS excluded_why"]
         joins = ""
         for i, fold in enumerate(self.plan.folds):
             columns += self.read_fold(i, fold)
-            joins += self.joined(f"f{i}", self.binding.keys)
+            joins += self.joined(f"f{i}", self.keys)
         for i in range(len(self.plan.traits)):
-            columns += [f"t{i}.value AS tv{i}", f"t{i}.number AS tn{i}"]
+            columns += [f"{self.stated(i, 'value')} AS tv{i}", f"{self.stated(i, 'number')} AS tn{i}"]
             joins += self.joined(f"t{i}", ["account_id"])
+            joins += self.joined(f"u{i}", ["user_id"]) if self.of_users else ""
         columns += [f"outcomes.o{k}" for k in range(len(self.plan.outcomes))]
         columns += own
         joins += self.joined("outcomes", ["account_id"]) + self.joined("exclusions", ["account_id"])
         if self.binding.detail:
             joins += self.joined("traits_ahead", ["account_id"])
+        if self.of_users:
+            joins += " LEFT JOIN barred ON barred.user_id = p.user_id AND barred.as_of = p.as_of"
+            joins += self.joined("said_ahead", ["user_id"]) if self.binding.detail else ""
         return f"(SELECT {', '.join(columns)} FROM pairs p{joins}{self.say.fence}) AS s"
+
+    def stated(self, i: int, column: str) -> str:
+        """A column of a trait: the user's own if users are judged and it is known, else the account's."""
+        if not self.of_users:
+            return f"t{i}.{column}"
+        return f"CASE WHEN {self.say.is_known(f'u{i}.value')} THEN u{i}.{column} ELSE t{i}.{column} END"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
         for j, (measure, _, _) in enumerate(fold.measures):
@@ -364,16 +400,23 @@ class _Writer:
 
     def read_ahead(self) -> str:
         """The first day on which something known now enters or leaves what is read."""
-        created = f"t{self.plan.traits.index(self.plan.document.sign_up.trait)}.day"
+        created = self.created
         exclusions = (
             "(SELECT min(d) FROM scoring_exclusion x, unnest(ARRAY[x.starts_on, x.ends_on]) AS d WHERE d > p.as_of)"
         )
         days = [f"f{i}.n{i}" for i in sorted(set(self.folds.values()))]
+        days += ["said_ahead.n"] if self.of_users else []
         days += ["outcomes.n", "traits_ahead.n", f"CASE WHEN {created} > p.as_of THEN {created} END", exclusions]
         return f"LEAST({', '.join(days)})"
 
+    @property
+    def created(self) -> str:
+        """The day in the trait that sign-up is taken from: a user's own."""
+        table = "u" if self.of_users else "t"
+        return f"{table}{self.plan.traits.index(self.plan.document.sign_up.trait)}.day"
+
     def sign_up(self) -> str:
-        created = f"t{self.plan.traits.index(self.plan.document.sign_up.trait)}.day"
+        created = self.created
         days = [f"CASE WHEN {created} <= p.as_of THEN {created} END", self.column(ANY_SIGNAL, "first_day", None, "f")]
         if signal := self.plan.document.sign_up.signal:
             days.append(self.column(signal, "first_day", None, "f"))
@@ -547,7 +590,7 @@ class _Writer:
         if document.goal.signal:
             goal.append(self.column(document.goal.signal, "first_day", None))
         columns = [
-            *self.binding.keys,
+            *self.keys,
             "as_of",
             "usage",
             "fit",
@@ -639,11 +682,3 @@ class _Writer:
         days = [f"{i}_{self.plan.folds[i].windows.index(within)}" for i in places]
         first, last = (", ".join(side + day for day in days) or "NULL" for side in "az")
         return (f"LEAST({first})", f"GREATEST({last})") if len(days) > 1 else (first, last)
-
-
-def _covers(alias: str, day: str) -> str:
-    """Whether a dated row covers the day."""
-    return (
-        f"({alias}.starts_on IS NULL OR {alias}.starts_on <= {day})"
-        f" AND ({alias}.ends_on IS NULL OR {alias}.ends_on > {day})"
-    )

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from scoring.language.document import Level
 from scoring.language.reading import Path
 
 MOST_CASES = 100
@@ -29,7 +30,7 @@ class Deed:
     event: str = ""
     traits: Plain | None = None
     outcome: str = ""
-    user: str = SOMEBODY
+    user: str = SOMEBODY  # of traits: whose they are, empty for the account's
     times: int = 1
     properties: Plain | None = None
 
@@ -48,19 +49,21 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One account's history, and what must be said of it on a day (UTC)."""
+    """One account's history, and what must be said of it, or of one of its people, on a day (UTC)."""
 
     name: str
     on: date
     history: tuple[Deed, ...]
     expect: Expected
     line: int | None
+    user: str = SOMEBODY  # of whom something must be said, where users are judged
 
 
 class Reader(Protocol):
     """What of the strict reader of documents is needed here."""
 
     tier_names: set[str]
+    level: Level
 
     def fault(self, path: Path, message: str) -> None: ...
     def line_of(self, path: Path) -> int | None: ...
@@ -81,18 +84,21 @@ def read_cases(reader: Reader, value: object, rules: Collection[str]) -> tuple[C
 
 
 def _case(reader: Reader, value: object, path: Path, rules: Collection[str]) -> Case | None:
-    fields = reader.mapping(value, path, ("name", "on", "history", "expect"), ("name", "on", "expect"))
+    fields = reader.mapping(value, path, ("name", "on", "user", "history", "expect"), ("name", "on", "expect"))
     if fields is None:
         return None
+    if "user" in fields and reader.level != "user":
+        reader.fault((*path, "user"), "at `level: account` a case is about the account; leave it out")
+    user = reader.string(fields.get("user", SOMEBODY), (*path, "user"))
     name = reader.string(fields["name"], (*path, "name"), 200)
     on = _day(reader, fields["on"], (*path, "on"))
     expect = _expected(reader, fields["expect"], (*path, "expect"), rules)
     history = fields.get("history", [])
     deeds = [] if history == [] else reader.items(history, (*path, "history"), MOST_DEEDS)
     read = [_deed(reader, item, at, on or LAST_DAY) for item, at in deeds]
-    if name is None or on is None or expect is None:
+    if name is None or on is None or expect is None or user is None:
         return None
-    return Case(name, on, tuple(deed for deed in read if deed), expect, reader.line_of(path))
+    return Case(name, on, tuple(deed for deed in read if deed), expect, reader.line_of(path), user)
 
 
 def _day(reader: Reader, value: object, path: Path) -> date | None:
@@ -115,18 +121,21 @@ def _deed(reader: Reader, value: object, path: Path, on: date) -> Deed | None:
     if len(kinds) != 1:
         reader.fault(path, f"needs exactly one of: {', '.join(DEEDS)}")
         return None
-    for extra in ("user", "times", "properties"):
-        if extra in fields and kinds != ["event"]:
-            reader.fault((*path, extra), "belongs to an event")
     kind = kinds[0]
+    with_user = {"event"} if reader.level == "account" else {"event", "traits"}
+    for extra in ("user", "times", "properties"):
+        if extra in fields and kind not in (with_user if extra == "user" else {"event"}):
+            reader.fault((*path, extra), "belongs to an event")
     days = reader.whole(fields.get("days_ago", Decimal(0)), (*path, "days_ago"), 0, MOST_DAYS_AGO)
     times = reader.whole(fields.get("times", Decimal(1)), (*path, "times"), 1, MOST_TIMES)
-    user = reader.string(fields.get("user", SOMEBODY), (*path, "user"))
+    user = "" if kind == "traits" else SOMEBODY
+    if "user" in fields:
+        user = reader.string(fields["user"], (*path, "user")) or user
     told: object = fields[kind]
     text = reader.string(told, (*path, kind)) if kind != "traits" else ""
     traits = reader.mapping(told, (*path, kind)) if kind == "traits" else None
     properties = reader.mapping(fields.get("properties", {}), (*path, "properties"))
-    if days is None or times is None or user is None or text is None or properties is None:
+    if days is None or times is None or text is None or properties is None:
         return None
     if kind == "traits" and traits is None:
         return None

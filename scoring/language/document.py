@@ -22,11 +22,13 @@ Test = Literal[
     "more_than",
     "less_than",
 ]
+Level = Literal["account", "user"]
 Measure = Literal["count", "users", "days", "streak", "sum", "max", "last", "ratio", "trend"]
 
 COMPARATORS: tuple[str, ...] = get_args(Comparator)
 TESTS: tuple[str, ...] = get_args(Test)
 MEASURES: tuple[str, ...] = get_args(Measure)
+LEVELS: tuple[str, ...] = get_args(Level)
 QUOTIENTS = ("ratio", "trend")  # of two numbers; a comparison multiplies, so that nothing is rounded
 LONGEST_STREAK = 63  # days: a streak is read off a mask with a bit for each day
 ANY_EVENT = "*"  # the event name of the built-in signal `any`, which is what an event of use is
@@ -135,11 +137,12 @@ class Age:
 
     comparator: Comparator
     threshold: int
+    of: Level = "account"  # always the level of the document
 
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """Test a trait of the account."""
+    """Test a trait of the account; where a user is judged the user's own, or else that of the account."""
 
     filter: Filter
 
@@ -291,6 +294,7 @@ class Document:
     goal: Goal = field(default_factory=Goal)
     sign_up: SignUp = field(default_factory=SignUp)
     population: Condition | None = None  # None: every account
+    level: Level = "account"  # who is judged: an account, or each of its known users
 
 
 ANYTHING = Signal(events=(ANY_EVENT,))  # what the name `any` stands for

@@ -58,6 +58,8 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-01234567
 def dump(document: Document) -> Plain:
     """Return the document as plain JSON data in its normal form: `load(dump(d)) == d`."""
     plain: Plain = {"slug": document.slug, "name": document.name, "motion": document.motion}
+    if document.level != "account":
+        plain["level"] = document.level
     goal: Plain = {}
     if document.goal.kinds:
         goal["outcome"] = list(document.goal.kinds)
@@ -186,7 +188,7 @@ def _leaf(condition: Leaf) -> Plain:
         case Steps():
             return {"path": list(condition.signals), **_window(condition.within)}
         case Age():
-            return {"age": "account", condition.comparator: condition.threshold}
+            return {"age": condition.of, condition.comparator: condition.threshold}
         case Trait(test):
             return {"trait": test.key} | _test(test)
         case Converted(kinds):

@@ -12,6 +12,7 @@ from scoring.language.document import (
     ANY_SIGNAL,
     ANYTHING,
     COMPARATORS,
+    LEVELS,
     LONGEST_STREAK,
     MEASURES,
     QUOTIENTS,
@@ -31,6 +32,7 @@ from scoring.language.document import (
     FirstWithin,
     Goal,
     Group,
+    Level,
     Limit,
     Line,
     Measure,
@@ -129,6 +131,7 @@ class _Parser:
         self.groups: dict[str, Group | None] = {}
         self.tier_names: set[str] = set()
         self.rule_ids: set[str] = set()
+        self.level: Level = "account"
         self.cases: tuple[Case, ...] = ()
 
     def result(self, found: T | None) -> T:
@@ -229,26 +232,15 @@ class _Parser:
     # -- the document ---------------------------------------------------------------------------------
 
     def document(self, value: object) -> Document | None:
-        known = (
-            "slug",
-            "name",
-            "motion",
-            "goal",
-            "sign_up",
-            "signals",
-            "population",
-            "groups",
-            "rules",
-            "tiers",
-            "cases",
-        )
         needed = ("slug", "name", "motion", "groups", "rules", "tiers")
+        known = (*needed, "level", "goal", "sign_up", "signals", "population", "cases")
         fields = self.mapping(value, (), known)
         if fields is None:
             return None
         for key in needed:
             if key not in fields:
                 self.fault((key,), "is missing")
+        self.level = self.read_level(fields.get("level", "account"))
         self.signals = self.read_signals(fields.get("signals", {}))
         self.groups = self.read_groups(fields["groups"]) if "groups" in fields else {}
         tiers = self.tiers(fields["tiers"]) if "tiers" in fields else []
@@ -273,7 +265,11 @@ class _Parser:
             goal=goal,
             sign_up=sign_up,
             population=None if population is None else self.condition(population, ("population",)),
+            level=self.level,
         )
+
+    def read_level(self, value: object) -> Level:
+        return cast(Level, self.one_of(value, ("level",), "level", LEVELS) or "account")
 
     def goal(self, value: object) -> Goal:
         fields = self.mapping(value, ("goal",), ("outcome", "signal")) or {}
@@ -470,6 +466,8 @@ class _Parser:
 
     def measurable(self, measure: Measure, value: object, path: Path) -> str | None:
         """The name of a signal that has what the measure needs."""
+        if measure == "users" and self.level == "user":
+            self.fault(path, "at `level: user` one person is judged, so there is no number of users; count or days?")
         name = self.signal_name(value, path)
         signal = self.signals.get(name or "", ANYTHING)
         if name and measure in NEED_A_VALUE and signal and signal.value is None:
@@ -523,9 +521,11 @@ class _Parser:
 
     def age(self, fields: Mapping, path: Path) -> Condition | None:
         self.mapping(fields, path, ("age", *COMPARATORS))
-        self.one_of(fields["age"], (*path, "age"), "subject", ("account",))
+        of = self.one_of(fields["age"], (*path, "age"), "subject", LEVELS)
+        if of is not None and of != self.level:
+            self.fault((*path, "age"), f"at `level: {self.level}` it is the {self.level} that has an age: {self.level}")
         compared = self.compared_days(fields, path)
-        return None if compared is None else Age(*compared)
+        return None if compared is None else Age(*compared, self.level)
 
     def trait(self, fields: Mapping, path: Path) -> Condition | None:
         self.mapping(fields, path, ("trait", *TESTS))

@@ -4,7 +4,7 @@ It says what a schema can say, and never refuses what the parser takes. What onl
 """
 
 from scoring.language import cases
-from scoring.language.document import COMPARATORS, LONGEST_STREAK, MEASURES, QUOTIENTS, TESTS
+from scoring.language.document import COMPARATORS, LEVELS, LONGEST_STREAK, MEASURES, QUOTIENTS, TESTS
 from scoring.language.parsing import (
     LEAVES,
     MOST_DAYS,
@@ -38,6 +38,7 @@ BEYOND = (
     "fades only what adds up",
     "is not needed beside `per`",
     "must be a day such as",
+    "at `level: ",  # what means nothing there
     "must be text of 1 to",  # a NUL character
 )
 
@@ -53,6 +54,7 @@ def json_schema() -> Schema:
                 "slug": _ref("slug"),
                 "name": _text(200),
                 "motion": _ref("slug"),
+                "level": {"enum": list(LEVELS)},
                 "goal": _object({"outcome": _ref("texts"), "signal": _ref("signalName")}),
                 "sign_up": _object({"trait": _text(), "signal": _ref("signalName")}),
                 "signals": _named(_ref("signal"), most=MOST_SIGNALS),
@@ -185,7 +187,7 @@ def _leaf(word: str) -> Schema:
         case "since_last":
             return _compared({"since_last": name}, whole)
         case "age":
-            return _compared({"age": {"const": "account"}}, whole)
+            return _compared({"age": {"enum": list(LEVELS)}}, whole)
         case "trait":
             return _test("trait")
         case "outcome":
@@ -282,6 +284,7 @@ def _case() -> Schema:
     fields: Schema = {
         "name": _text(200),
         "on": {"type": "string", "format": "date"},
+        "user": _text(),
         "history": history,
         "expect": {**_object(expect), "minProperties": 1},
     }
@@ -298,6 +301,6 @@ def _deeds() -> list[Schema]:
     }
     return [
         _object({**event, **ago}, needed=("event",)),
-        _object({"traits": {"type": "object"}, **ago}, needed=("traits",)),
+        _object({"traits": {"type": "object"}, "user": _text(), **ago}, needed=("traits",)),
         _object({"outcome": _text(), **ago}, needed=("outcome",)),
     ]

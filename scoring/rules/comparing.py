@@ -12,7 +12,7 @@ from django.db.models import Max
 from scoring import engine, language
 from scoring.engine import Standing
 from scoring.models import RuleSet, RuleVersion, Signal
-from scoring.rules.drafting import document_of
+from scoring.rules.drafting import document_of, read
 
 SEEN_FOR = timedelta(hours=1)  # how long a diff stands for the present data
 NOWHERE = Standing.none()
@@ -92,7 +92,7 @@ def diff_of_text(*, text: str, at: datetime) -> Diff:
 
     Raises language.Invalid or engine.SignalsMissing.
     """
-    document = language.parse(text)
+    document = read(text)
     rule_set = RuleSet.objects.filter(slug=document.slug).first()
     number = 1
     if rule_set is None:

@@ -23,12 +23,21 @@ class EditedMeanwhile(Exception):
     """Somebody else changed the draft since it was read: read it again, and put both changes together."""
 
 
+def read(text: str) -> language.Document:
+    """Return the document of a text that may be stored. Raises language.Invalid with every fault."""
+    document = language.parse(text)
+    if document.level != "account":
+        fault = language.Fault("level", "users are judged by the compiler only so far: no scores are kept of them yet")
+        raise language.Invalid([fault])
+    return document
+
+
 def draft(*, text: str, by: AbstractBaseUser | None, at: datetime) -> RuleVersion:
     """Return the newest version of the text's rule set if it says just this, else a new draft of it.
 
     The rule set is made at its first draft. Raises language.Invalid with every fault; then nothing is stored.
     """
-    document = language.parse(text)
+    document = read(text)
     with transaction.atomic():
         rule_set, _ = RuleSet.objects.get_or_create(
             slug=document.slug, defaults={"name": document.name, "motion": document.motion, "created_at": at}
@@ -54,7 +63,7 @@ def change(*, version: RuleVersion, text: str, revision: int) -> RuleVersion:
 
     Raises language.Invalid with every fault, IsPublished, IsScheduled, or EditedMeanwhile; then nothing is stored.
     """
-    document = language.parse(text)
+    document = read(text)
     if document.slug != version.rule_set.slug:
         fault = language.Fault("slug", f"must stay {version.rule_set.slug!r}; another slug is another rule set")
         raise language.Invalid([fault])

@@ -120,7 +120,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one document says of one account on one day. Points are hundredths."""
+    """What one document says of one account, or of one of its people, on one day. Points are hundredths."""
 
     status: str  # scored, disqualified, outside, excluded
     usage: int
@@ -234,9 +234,29 @@ class World:
         every = {*named, *paying, *(home for person, home in self.homes.items() if self.is_at_home(person))}
         return sorted(key for key in every if key.kind != "visitor")
 
-    def judge(self, document: language.Document, as_of: date, account: Key) -> Judgement:
-        """Return what the document says of the account (any account, even one without calls) on that day."""
-        return _judge(document, Sight(self, document, as_of, account))
+    def members(self, account: Key) -> list[Person]:
+        """Return the known people who live in the account, or used the product there."""
+        used = {
+            self.person(call)
+            for call in self.calls
+            if call.name not in language.CALLS_THAT_ARE_NOT_USE and self.account(call) == account
+        }
+        return [p for p in self.people if p.known_ids and (p in used or self.homes[p] == account)]
+
+    def judge(self, document: language.Document, as_of: date, account: Key, person: Person | None = None) -> Judgement:
+        """Return what the document says of the account (any account, even one without calls) on that day.
+
+        At `level: user` it says it of the person.
+        """
+        return _judge(document, Sight(self, document, as_of, account, person))
+
+    def judge_people(self, document: language.Document, as_of: date) -> dict[tuple[Key, str], Judgement]:
+        """Return what the document says of each known person in each account; people by the least of their user ids."""
+        return {
+            (account, min(person.known_ids)): self.judge(document, as_of, account, person)
+            for account in self.accounts
+            for person in self.members(account)
+        }
 
     def judge_all(self, document: language.Document, as_of: date) -> dict[Key, Judgement]:
         """Return what the document says of each account but the visitors' on that day."""
@@ -247,32 +267,40 @@ class World:
         before = self.judge(document, day - timedelta(days=1), account)
         return self.judge(document, day, account).result != before.result
 
-    def next_change(self, document: language.Document, after: date, until: date, account: Key) -> date | None:
+    def next_change(
+        self, document: language.Document, after: date, until: date, account: Key, person: Person | None = None
+    ) -> date | None:
         """Return the first day after `after`, up to `until`, whose result differs from that of `after`."""
-        result = self.judge(document, after, account).result
+        result = self.judge(document, after, account, person).result
         for ahead in range(1, (until - after).days + 1):
             day = after + timedelta(days=ahead)
-            if self.judge(document, day, account).result != result:
+            if self.judge(document, day, account, person).result != result:
                 return day
         return None
 
 
 class Sight:
-    """One account as it is seen on one day."""
+    """One account, or one person in it, as it is seen on one day."""
 
-    def __init__(self, world: World, document: language.Document, as_of: date, account: Key) -> None:
+    def __init__(
+        self, world: World, document: language.Document, as_of: date, account: Key, person: Person | None = None
+    ) -> None:
         self.as_of = as_of
         self.account = account
+        self.person = person
         self.signals = language.signals_of(document)
         self.sign_up_source = document.sign_up
         self.exclusions = [e for e in world.history.exclusions if e.covers(as_of)]
-        self.calls = [call for call in world.calls if call.day <= as_of and world.account(call) == account]
+        self.of_all = [call for call in world.calls if call.day <= as_of and world.account(call) == account]
+        self.calls = [call for call in self.of_all if person is None or world.person(call) is person]
         self.users = {call.message_id: world.person(call) for call in self.calls}
         self.outcomes = [o for o in world.history.outcomes if o.account == account and o.day <= as_of]
 
     @property
     def is_excluded(self) -> bool:
-        """Whether the account itself must not count."""
+        """Whether the account itself must not count, or the person."""
+        if self.person is not None and self.person.is_excluded(self.exclusions):
+            return True
         return any(
             exclusion.value == self.account.external_id
             and (exclusion.kind == "account" or (exclusion.kind, self.account.kind) == ("domain", "domain"))
@@ -289,13 +317,18 @@ class Sight:
         return user is not None and user.is_excluded(self.exclusions)
 
     def trait(self, key: str) -> object:
-        """Return the newest value of the account's trait; None if it is unknown."""
-        named = [call for call in self.calls if call.group_id is not None]
-        if said := [call for call in named if key in call.account_traits]:
-            return max(said, key=lambda call: call.turn).account_traits[key]
-        once = [call for call in named if key in call.account_traits_once]
-        first = [call for call in once if call.at == min(call.at for call in once)]
-        return max(first, key=lambda call: call.turn).account_traits_once[key] if first else None
+        """Return the newest value of the person's own trait, else of the account's; None if it is unknown."""
+        if (own := self.own_trait(key)) is not None:
+            return own
+        named = [call for call in self.of_all if call.group_id is not None]
+        return stated(
+            key, [(call, call.account_traits) for call in named], [(call, call.account_traits_once) for call in named]
+        )
+
+    def own_trait(self, key: str) -> object:
+        """Return the newest value of the person's trait, whatever account it was stated with; None if unknown."""
+        said = [call for call in self.person.calls if call.day <= self.as_of] if self.person else []
+        return stated(key, [(call, call.user_traits) for call in said], [(c, c.user_traits_once) for c in said])
 
     def events(self, name: str, within: int | None = None) -> list[Call]:
         """Return the events of the named signal in the window, in turn."""
@@ -316,7 +349,8 @@ class Sight:
     @cached_property
     def sign_up(self) -> date | None:
         """The earliest known day of sign-up; None if it is unknown."""
-        days = [day_of(self.trait(self.sign_up_source.trait)), self.first_day(language.ANY_SIGNAL)]
+        stated_day = self.own_trait if self.person else self.trait
+        days = [day_of(stated_day(self.sign_up_source.trait)), self.first_day(language.ANY_SIGNAL)]
         if self.sign_up_source.signal is not None:
             days.append(self.first_day(self.sign_up_source.signal))
         return min((day for day in days if day is not None and day <= self.as_of), default=None)
@@ -449,6 +483,18 @@ class Sight:
         if goal.signal is not None:
             days += [event.day for event in self.events(goal.signal)]
         return min(days, default=None)
+
+
+Statement = tuple[Call, dict]
+
+
+def stated(key: str, said: Iterable[Statement], once: Iterable[Statement]) -> object:
+    """Return the value of a trait of which this was said: the newest counts; of what is only said once, the first."""
+    if newest := [(call.turn, traits[key]) for call, traits in said if key in traits]:
+        return max(newest, key=lambda each: each[0])[1]
+    of_once = [(call, traits) for call, traits in once if key in traits]
+    first = [each for each in of_once if each[0].at == min(call.at for call, _ in of_once)]
+    return max(first, key=lambda each: each[0].turn)[1][key] if first else None
 
 
 def weight(decay: language.Decay, age: int) -> int:

@@ -266,6 +266,31 @@ def documents(draw: st.DrawFn) -> language.Document:
     return language.load(language.dump(document))
 
 
+def _of_a_user(part: Any) -> Any:
+    """The same where users are judged: a person has days instead of a number of users, and an age."""
+    match part:
+        case language.Measured(measure="users") | language.PerUnit(measure="users"):
+            return replace(part, measure="days")
+        case language.Age():
+            return replace(part, of="user")
+        case language.All(of):
+            return language.All(tuple(map(_of_a_user, of)))
+        case language.Any(of):
+            return language.Any(tuple(map(_of_a_user, of)))
+        case language.Not(of):
+            return language.Not(_of_a_user(of))
+    return part
+
+
+def at_level_user(document: language.Document) -> language.Document:
+    """The document, for users."""
+    rules = [replace(rule, when=_of_a_user(rule.when)) for rule in document.rules]
+    rules = [replace(r, per=_of_a_user(r.per)) if isinstance(r, language.Points) else r for r in rules]
+    population = _of_a_user(document.population)
+    changed = replace(document, level="user", rules=tuple(rules), population=population)
+    return language.load(language.dump(changed))
+
+
 # -- histories: six people of a few companies, some of them free with their ids -----------------------------
 
 PEOPLE = ("ann", "Ben", "cleo", "dora", "éva", "Zoe")  # capitals and accents: code points are no dictionary
@@ -404,6 +429,19 @@ def histories(draw: st.DrawFn, most_calls: int = 40) -> History:
         outcomes=tuple(draw(st.lists(outcomes, max_size=3))) if accounts else (),
         exclusions=tuple(draw(st.lists(EXCLUSIONS, max_size=2))),
     )
+
+
+def of_people(history: History) -> History:
+    """The history, in which people too have the traits that are stated of accounts: each caller those of some call."""
+    stated = [call.account_traits for call in history.calls if call.account_traits]
+    told: dict[str, Call] = {}
+    for call in history.calls if stated else ():
+        which = stated[len(told) % len(stated)]
+        word = "user_traits_once" if len(told) % 3 == 0 else "user_traits"
+        says = call.ids and call.name in ("$identify", "$group", "saved")
+        own: dict[str, Any] = {word: {**which, **getattr(call, word)}} if says else {}
+        told.setdefault(call.message_id, replace(call, **own))
+    return replace(history, calls=tuple(told.get(call.message_id, call) for call in history.calls))
 
 
 def days() -> st.SearchStrategy[date]:
