@@ -25,7 +25,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("scoring.tiles", "scoring.engine", "scoring.imports"),
     ("scoring.facts", "scoring.rules", "scoring.previews", "scoring.bulk"),
     ("scoring.scores", "scoring.backtest", "scoring.trials", "scoring.discovery"),
-    ("routing.models",),
+    ("routing.models", "routing.hours", "routing.calendars"),
     (
         "routing.rotation",
         "routing.eligibility",
@@ -78,6 +78,8 @@ PURE = (
     "routing.rotation",
     "routing.eligibility",
     "routing.decision",
+    "routing.hours",
+    "routing.calendars",
 )
 MAY_READ_THE_CLOCK = ("pqlapp", "scoring.tasks", "routing.tasks", "scoring.admin", "routing.admin")
 DOORS = (
