@@ -210,7 +210,11 @@ CELERY_TASK_TIME_LIMIT = 300
 # Jobs may run for an hour, and have a worker of their own, as has the mirror: no score waits for one.
 CELERY_TASK_ROUTES = {"pqlapp.bell.carry_on": {"queue": "jobs"}, "pqlapp.bell.mirror": {"queue": "jobs"}}
 # What only a job needs is loaded by it: statistics are heavy.
-JOB_RUNNERS = {"import": "pqlapp.ingest.history.uploads.run", "backtest": "scoring.backtest.running.run"}
+JOB_RUNNERS = {
+    "import": "pqlapp.ingest.history.uploads.run",
+    "backtest": "scoring.backtest.running.run",
+    "simulate": "routing.simulator.run",
+}
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 INGEST_AT_ONCE = env.int("INGEST_AT_ONCE", default=8)  # calls taken at once by one web process; see ingest.admission
