@@ -2,6 +2,7 @@
 
 A transaction costs the same for one event as for fifty. Alone, a request is stored at once by its own thread. In a
 crowd, a thread that finds a hand free stores its own facts and those of all who wait, and tells them the outcome.
+A second transaction beside one of the same kind begins only with enough facts: few wait, to be stored with more.
 """
 
 import threading
@@ -15,6 +16,10 @@ from scoring.models import Source
 
 HANDS = 2  # transactions at once: while PostgreSQL works for one, the other is made ready
 MOST = 2_000  # facts in a transaction of several requests
+ENOUGH = 100  # facts that are worth a transaction beside another one of their kind
+
+
+_Kind = tuple[int, str, str]  # source, wire, library: what all shares of one transaction have alike
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +40,7 @@ class _Share:
         return self.recorded is not None or self.error is not None
 
     @property
-    def kind(self) -> tuple[int, str, str]:
+    def kind(self) -> _Kind:
         """What all shares of one transaction have alike."""
         return self.source.pk, self.envelope.wire, self.envelope.library
 
@@ -45,7 +50,7 @@ class Crew:
     """The threads of one process that store facts."""
 
     _waiting: list[_Share] = field(default_factory=list)
-    _busy: int = 0
+    _storing: list[_Kind] = field(default_factory=list)  # the kinds of the transactions that are open
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def record(self, *, source: Source, facts: Sequence[Fact], received_at: datetime, envelope: Envelope) -> Recorded:
@@ -56,13 +61,18 @@ class Crew:
         share = _Share(source, facts, received_at, envelope)
         with self._changed:
             self._waiting.append(share)
-            self._changed.wait_for(lambda: share.is_done or (not share.is_taken and self._busy < HANDS))
+            self._changed.wait_for(lambda: share.is_done or (not share.is_taken and self._may_store(share.kind)))
             mine = [] if share.is_done else self._take(share)
         if mine:
             self._store(mine)
         if share.recorded is None:
             raise share.error or RuntimeError("the thread that stored this was ended: send it again")
         return share.recorded
+
+    def _may_store(self, kind: _Kind) -> bool:
+        if len(self._storing) == HANDS or kind not in self._storing:
+            return len(self._storing) < HANDS
+        return sum(len(share.facts) for share in self._waiting if share.kind == kind) >= ENOUGH
 
     def _take(self, first: _Share) -> list[_Share]:
         """Take a share and those that can be stored with it."""
@@ -74,7 +84,7 @@ class Crew:
         for share in taken:
             share.is_taken = True
             self._waiting.remove(share)
-        self._busy += 1
+        self._storing.append(first.kind)
         return taken
 
     def _store(self, shares: Sequence[_Share]) -> None:
@@ -87,7 +97,7 @@ class Crew:
                 for share in shares:
                     if not share.is_done:
                         share.error = RuntimeError("the thread that stored this was ended: send it again")
-                self._busy -= 1
+                self._storing.remove(shares[0].kind)
                 self._changed.notify_all()
 
 

@@ -47,7 +47,7 @@ def set_conversions(*, source: Source, events: object, by: AbstractBaseUser | No
     entries = _entries(events)
     with transaction.atomic(), cursor() as c:
         tiles.take_gate(c)
-        known = _named(c, source)
+        known = _ask_named(c, source)()
         new = sorted(entry["event"] for entry in entries if entry not in known)
         Source.objects.filter(pk=source.pk).update(conversion_events=entries)
         source.conversion_events = entries
@@ -91,12 +91,18 @@ class Conversion:
 
 def meant(c: Cursor, source: Source) -> dict[str, Conversion]:
     """Return what the source's events mean, by the name of the event. The gate or the fold lock is held."""
-    return {entry["event"]: Conversion(entry["kind"], entry.get("amount")) for entry in _named(c, source)}
+    return ask_meant(c, source)()
 
 
-def _named(c: Cursor, source: Source) -> list[dict[str, str]]:
-    row = c.execute(_NAMED, {"source": source.pk}).fetchone()
-    return list(json.loads(row[0])) if row else []
+def ask_meant(c: Cursor, source: Source) -> Callable[[], dict[str, Conversion]]:
+    """Ask for what meant() returns; what is returned reads the answer."""
+    named = _ask_named(c, source)
+    return lambda: {entry["event"]: Conversion(entry["kind"], entry.get("amount")) for entry in named()}
+
+
+def _ask_named(c: Cursor, source: Source) -> Callable[[], list[dict[str, str]]]:
+    answer = c.execute(_NAMED, {"source": source.pk})
+    return lambda: [entry for (entries,) in answer for entry in json.loads(entries)]
 
 
 _NAMED = "SELECT conversion_events::text FROM scoring_source WHERE id = %(source)s::bigint"

@@ -239,15 +239,16 @@ def _record(
     def store() -> list[_Item]:
         partitions.ensure((item.fact.at for item in items), at=received_at)
         few = len(items) < MANY
-        with transaction.atomic(durable=True), pipeline() if few else cursor() as c:
+        with transaction.atomic(durable=True), pipeline(when=few) as c:
             if few:
                 c.execute(_KEEP_PLANS)
-            signals = _open_gate(c)
-            if signals is None:
-                raise _NoSignal
+            new, known = _open_gate(c, source, items, directory, received_at)
             if _of_closed_days(source, [item.fact for item in items], received_at):  # now none closes any more
                 raise _DayClosed
-            return _store(c, source, items, directory, signals, received_at, shards, count)
+            if not new:
+                count(c, ())
+                return []
+            return _store(c, source, new, directory, known, received_at, shards, count)
 
     return _persevere(store, received_at)
 
@@ -293,11 +294,12 @@ def _know_everybody(
 
     Mostly nothing is new, and this only reads. What it reads can only grow: no lock is needed.
     """
-    with cursor() as c:
-        calls = _calls(items)
+    calls = _calls(items)
+    with pipeline(when=len(items) < MANY) as c:
         directory = identity.look_up(c, calls)
-        if not any(identity.is_news(call, directory) for call in calls):
-            return directory, items
+    if not any(identity.is_news(call, directory) for call in calls):
+        return directory, items
+    with cursor() as c:
         # A repeated call says nothing new, even if a sender changed it.
         digests = [item.digest for item in items]
         stored = {digest for (digest,) in c.execute(_STORED, {"source": source.pk, "digests": digests})}
@@ -330,54 +332,47 @@ WHERE source_id = %(source)s::bigint AND digest = ANY (%(digests)b::bytea[])
 # ---- what happened ------------------------------------------------------------------------------------------
 
 
-def _open_gate(c: Cursor) -> dict[int, Any] | None:
-    """Hold the gate, then read which signals are folded; None if `any` is not among them."""
+class _Known(NamedTuple):
+    """What is read behind the gate: it stays so until the end of the transaction."""
+
+    signals: dict[int, Any]  # that are folded
+    people: dict[str, Resident]
+    merged: dict[int, int]  # accounts, and into which
+    means: dict[str, conversions.Conversion]  # of events, by name
+
+
+def _open_gate(
+    c: Cursor, source: Source, items: Sequence[_Item], directory: Directory, received_at: datetime
+) -> tuple[list[_Item], _Known]:
+    """Hold the gate and the people, and take the keys; return the items that are new, and what they are stored by.
+
+    All is asked for at once, and read afterwards. Raises Moved and _NoSignal.
+    """
     tiles.hold_gate(c)
-    signals = tiles.active(c)
-    return signals if ANYTHING in signals.values() else None
-
-
-def _store(
-    c: Cursor,
-    source: Source,
-    items: Sequence[_Item],
-    directory: Directory,
-    signals: dict[int, Any],
-    received_at: datetime,
-    shards: set[int],
-    count: "Counter",
-) -> list[_Item]:
-    """Store the items that are new: key, event, trait, tile, touch, each in the order of its key; and count them."""
-    people = identity.residents(c, {call.ids[0] for call in _calls(items) if call.ids})
+    signals = tiles.ask_active(c)
+    people = identity.ask_residents(c, (call.ids[0] for call in _calls(items) if call.ids))
     new = _take_keys(c, source, items, received_at)
-    if not new:
-        count(c, ())
-        return []
-    rows = _rows(new, directory, people, identity.merged(c, directory.groups.values()))
-    events = relation(c, rows)
-    store_events(c, events, source=source.pk, received_at=received_at)
-    _store_traits(c, list(_traits(new, rows)), {"source": source.pk, "received_at": received_at})
-    conversions.store(c, _converted(c, source, new, rows, received_at), source=source)
-    used = {row.place for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
-    deserted = _homes_without(c, [place for place in used if not place.inherited], people, signals)
-    tiles.append(c, events=events, names={row.name for row in rows}, signals=signals)
-    active = {place.account_id for place in used} | deserted
-    told = {row.place.account_id for row in rows} - active
-    count(c, rows)
-    shards |= handoffs.touch(accounts=active, cause="event", lane=Lane.LIVE, at=received_at)
-    shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
-    return new
+    merged = identity.ask_merged(c, directory.groups.values())
+    means = conversions.ask_meant(c, source)
+    known = _Known(signals(), people(), merged(), means())
+    if ANYTHING not in known.signals.values():
+        raise _NoSignal
+    return new(), known
 
 
-def _take_keys(c: Cursor, source: Source, items: Sequence[_Item], received_at: datetime) -> list[_Item]:
-    """Take the keys that nobody has taken yet; return their items."""
+def _take_keys(c: Cursor, source: Source, items: Sequence[_Item], received_at: datetime) -> Callable[[], list[_Item]]:
+    """Take the keys that nobody has taken yet; what is returned reads which, and returns their items."""
     digests = b"".join(sorted(item.digest for item in items))
-    row = c.execute(_TAKE_KEYS, {"source": source.pk, "digests": digests, "received_at": received_at}).fetchone()
-    taken = row[0] if row else b""
-    if len(taken) == len(digests):
-        return list(items)
-    mine = {taken[start : start + DIGEST] for start in range(0, len(taken), DIGEST)}
-    return [item for item in items if item.digest in mine]
+    answer = c.execute(_TAKE_KEYS, {"source": source.pk, "digests": digests, "received_at": received_at})
+
+    def read() -> list[_Item]:
+        ((taken,),) = answer.fetchall()
+        if len(taken) == len(digests):
+            return list(items)
+        mine = {taken[start : start + DIGEST] for start in range(0, len(taken), DIGEST)}
+        return [item for item in items if item.digest in mine]
+
+    return read
 
 
 # To and fro as one text each: as an array of many, the keys would cost half as much again as to store them.
@@ -392,22 +387,47 @@ SELECT coalesce(string_agg(digest, ''), '') FROM taken
 """  # noqa: S608
 
 
+def _store(
+    c: Cursor,
+    source: Source,
+    new: Sequence[_Item],
+    directory: Directory,
+    known: _Known,
+    received_at: datetime,
+    shards: set[int],
+    count: "Counter",
+) -> list[_Item]:
+    """Store the new items: event, trait, tile, touch, each in the order of its key; and count them."""
+    rows = _rows(new, directory, known)
+    events = relation(c, rows)
+    store_events(c, events, source=source.pk, received_at=received_at)
+    _store_traits(c, list(_traits(new, rows)), {"source": source.pk, "received_at": received_at})
+    conversions.store(c, _converted(source, new, rows, known.means, received_at), source=source)
+    used = {row.place for row in rows if row.name not in CALLS_THAT_ARE_NOT_USE}
+    deserted = _homes_without(c, [place for place in used if not place.inherited], known)
+    tiles.append(c, events=events, names={row.name for row in rows}, signals=known.signals)
+    active = {place.account_id for place in used} | deserted
+    told = {row.place.account_id for row in rows} - active
+    count(c, rows)
+    shards |= handoffs.touch(accounts=active, cause="event", lane=Lane.LIVE, at=received_at)
+    shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
+    return list(new)
+
+
 Counter = Callable[[Cursor, Sequence[Row]], None]  # of what became of the batch, in the transaction that stores it
 
 
-def _rows(
-    items: Sequence[_Item], directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]
-) -> list[Row]:
-    places = {id(call): _place(call, directory, people, merged) for call in _calls(items)}
+def _rows(items: Sequence[_Item], directory: Directory, known: _Known) -> list[Row]:
+    places = {id(call): _place(call, directory, known) for call in _calls(items)}
     return [
         Row(fact.message_id, fact.at, fact.name, _json(fact.properties), places[id(call)]) for _, fact, _, call in items
     ]
 
 
-def _place(call: Call, directory: Directory, people: Mapping[str, Resident], merged: Mapping[int, int]) -> Place:
-    identity_id, user, home = people[call.ids[0]] if call.ids else (None, None, 0)
+def _place(call: Call, directory: Directory, known: _Known) -> Place:
+    identity_id, user, home = known.people[call.ids[0]] if call.ids else (None, None, 0)
     named = directory.groups[call.group] if call.group else None
-    return Place(identity_id, named, user, merged.get(named, named) if named else home, named is None)
+    return Place(identity_id, named, user, known.merged.get(named, named) if named else home, named is None)
 
 
 USERS_REMEMBERED = 100_000
@@ -420,14 +440,12 @@ def forget() -> None:
     identity.forget()
 
 
-def _homes_without(
-    c: Cursor, named: Iterable[Place], people: Mapping[str, Resident], signals: Mapping[int, Any]
-) -> set[int]:
+def _homes_without(c: Cursor, named: Iterable[Place], known: _Known) -> set[int]:
     """Return the homes of those who do something for another account for the first time.
 
     If they do nothing at home, it is no account to be judged any more; see compiler.sql.IS_SUBJECT.
     """
-    homes = {resident.user: resident.home for resident in people.values()}
+    homes = {resident.user: resident.home for resident in known.people.values()}
     away = {
         place.user_id: homes[place.user_id]
         for place in named
@@ -435,7 +453,7 @@ def _homes_without(
     }
     if not away:
         return set()
-    use = next(signal for signal, definition in signals.items() if definition == ANYTHING)
+    use = next(signal for signal, definition in known.signals.items() if definition == ANYTHING)
     first_time = {user for (user,) in c.execute(_NEVER_AWAY, {"users": sorted(away), "use": use})}
     if len(_been_away) > USERS_REMEMBERED:
         _been_away.clear()
@@ -458,10 +476,13 @@ def _json(value: object) -> str:
 
 
 def _converted(
-    c: Cursor, source: Source, new: Sequence[_Item], rows: Sequence[Row], received_at: datetime
+    source: Source,
+    new: Sequence[_Item],
+    rows: Sequence[Row],
+    means: Mapping[str, conversions.Conversion],
+    received_at: datetime,
 ) -> Iterator[conversions.Converted]:
     """Yield the outcomes of those events that the source calls conversions."""
-    means = conversions.meant(c, source)
     for item, row in zip(new, rows, strict=True) if means else ():
         if meaning := means.get(row.name):
             yield conversions.Converted(

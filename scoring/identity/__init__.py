@@ -5,8 +5,18 @@ known already needs no second look: `is_news` tells cheaply whether there is any
 """
 
 from scoring.identity.calls import Call, Turn, is_broken, plausible_email
-from scoring.identity.directory import Directory, Known, Moved, Resident, forget, groups, is_news, look_up, residents
-from scoring.identity.homes import FREE_MAIL, merged
+from scoring.identity.directory import (
+    Directory,
+    Known,
+    Moved,
+    Resident,
+    ask_residents,
+    forget,
+    groups,
+    is_news,
+    look_up,
+)
+from scoring.identity.homes import FREE_MAIL, ask_merged
 from scoring.identity.linking import Change, Linked, link, rehouse, settle
 
 __all__ = [
@@ -19,15 +29,15 @@ __all__ = [
     "Moved",
     "Resident",
     "Turn",
+    "ask_merged",
+    "ask_residents",
     "forget",
     "groups",
     "is_broken",
     "is_news",
     "link",
     "look_up",
-    "merged",
     "plausible_email",
     "rehouse",
-    "residents",
     "settle",
 ]

@@ -1,6 +1,6 @@
 """What is stored about the people and groups of some calls, and whether the calls say anything new."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ class Resident(NamedTuple):
 
 
 def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
-    """Return what is stored about the calls' ids, groups, memberships and addresses."""
+    """Return what is stored about the calls' ids, groups, memberships and addresses. `c` is of a raw.pipeline()."""
     ids, joining, writing = set[str](), set[str](), set[str]()
     for call in calls:
         ids.update(call.ids)
@@ -61,18 +61,15 @@ def look_up(c: Cursor, calls: Sequence[Call]) -> Directory:
             joining.add(call.ids[0])
         if call.email:
             writing.add(call.ids[0])
-    directory = Directory()
-    if ids:
-        rows = c.execute(IDENTITIES, {"values": sorted(ids)})
-        directory.identities = {value: Known(*row) for value, *row in rows}
-        directory.links = _links(c, calls, directory.identities)
-    directory.groups = groups(c, calls)
-    if joining:
-        rows = c.execute(_JOINED, {"values": sorted(joining)})
-        directory.joined = {(value, group): (at, message) for value, group, at, message in rows}
-    if writing:
-        rows = c.execute(_EMAILS, {"values": sorted(writing)})
-        directory.emails = {(value, email): (at, message) for value, email, at, message in rows}
+    identities, joined, emails = (
+        c.execute(sql, {"values": sorted(values)}) if values else ()
+        for sql, values in ((IDENTITIES, ids), (_JOINED, joining), (_EMAILS, writing))
+    )
+    directory = Directory(groups=groups(c, calls))
+    directory.identities = {value: Known(*row) for value, *row in identities}
+    directory.links = _links(c, calls, directory.identities)
+    directory.joined = {(value, group): (at, message) for value, group, at, message in joined}
+    directory.emails = {(value, email): (at, message) for value, email, at, message in emails}
     return directory
 
 
@@ -156,17 +153,22 @@ def _holds(stored: Turn | None, turn: Turn) -> bool:
     return stored is not None and stored <= turn
 
 
-def residents(c: Cursor, values: Iterable[str]) -> dict[str, Resident]:
-    """Return the identities (by value) with users and homes, the users locked so that neither can change.
+def ask_residents(c: Cursor, values: Iterable[str]) -> Callable[[], dict[str, Resident]]:
+    """Ask for the identities (by value) with users and homes, the users locked so that neither can change.
 
-    One statement, in user order. Raises Moved if an identity went to another user while it waited: the lock shows
-    the newest version of the user, and a merged one says so.
+    One statement, in user order. What is returned reads the answer, and raises Moved if an identity went to another
+    user while it waited: the lock shows the newest version of the user, and a merged one says so.
     """
     wanted = sorted(set(values))
-    rows = c.execute(_RESIDENTS, {"values": wanted}).fetchall() if wanted else []
-    if len(rows) < len(wanted) or any(merged_into for *_, merged_into in rows):
-        raise Moved
-    return {value: Resident(identity, user, home) for value, identity, user, home, _ in rows}
+    answer = c.execute(_RESIDENTS, {"values": wanted}) if wanted else None
+
+    def read() -> dict[str, Resident]:
+        rows = answer.fetchall() if answer else []
+        if len(rows) < len(wanted) or any(merged_into for *_, merged_into in rows):
+            raise Moved
+        return {value: Resident(identity, user, home) for value, identity, user, home, _ in rows}
+
+    return read
 
 
 _RESIDENTS = """

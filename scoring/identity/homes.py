@@ -1,6 +1,6 @@
 """Where users belong: the company of the earliest group call, else the e-mail domain, else an account of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,8 +71,14 @@ def homes_of(c: Cursor, users: set[int], at: datetime) -> dict[int, Home]:
 
 def merged(c: Cursor, accounts: Iterable[int]) -> dict[int, int]:
     """Return into which account those of the accounts were merged that were merged at all."""
+    return ask_merged(c, accounts)()
+
+
+def ask_merged(c: Cursor, accounts: Iterable[int]) -> Callable[[], dict[int, int]]:
+    """Ask for what merged() returns; what is returned reads the answer."""
     wanted = sorted(set(accounts))
-    return dict(c.execute(_MERGED, {"accounts": wanted}).fetchall()) if wanted else {}
+    answer = c.execute(_MERGED, {"accounts": wanted}) if wanted else None
+    return lambda: dict(answer.fetchall()) if answer else {}
 
 
 _MERGED = """

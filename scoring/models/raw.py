@@ -1,7 +1,7 @@
 """Cursors that bind values on the server, for statements that Django's ORM cannot say."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -19,13 +19,14 @@ def cursor() -> psycopg.Cursor[Any]:
 
 
 @contextmanager
-def pipeline() -> Iterator[psycopg.Cursor[Any]]:
+def pipeline(*, when: bool = True) -> Iterator[psycopg.Cursor[Any]]:
     """Give a cursor that sends statements without waiting for those before, until somebody reads an answer.
 
-    PostgreSQL does them in their order. An error may come only with a later statement, or at the end. Use it for
-    several short statements: on the way to and fro they would spend more than in the database. Not for COPY.
+    Each statement keeps an answer of its own: ask for all, then read. PostgreSQL does them in their order. An error
+    may come only with a later statement, or at the end. Use it for several short statements: on the way to and fro
+    they would spend more than in the database. Not for COPY. `when` that does not pay, each statement is waited for.
     """
-    with cursor().connection.pipeline():
+    with cursor().connection.pipeline() if when else nullcontext():
         yield _OneEach(connection.connection)
 
 

@@ -1,7 +1,7 @@
 """Tiles: the daily folds of events that rules read. `tiles = fold(events)`, exactly and at any moment."""
 
 from scoring.tiles.compaction import STRETCH, Compacted, compact
-from scoring.tiles.folding import active, append
+from scoring.tiles.folding import active, append, ask_active
 from scoring.tiles.following import follow, follow_account
 from scoring.tiles.locks import (
     FOLD,
@@ -29,6 +29,7 @@ __all__ = [
     "Stretch",
     "active",
     "append",
+    "ask_active",
     "backfill",
     "backfill_chunk",
     "compact",

@@ -1,6 +1,6 @@
 """Fold new events into tiles, as they are stored."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import orjson
@@ -13,7 +13,13 @@ from scoring.tiles.locks import Cursor
 
 def active(c: Cursor) -> dict[int, language.Signal]:
     """Return the signals that ingest folds, by id."""
-    return {signal_id: load_signal(text) for signal_id, text in c.execute(_ACTIVE)}
+    return ask_active(c)()
+
+
+def ask_active(c: Cursor) -> Callable[[], dict[int, language.Signal]]:
+    """Ask for the signals that ingest folds; what is returned reads the answer."""
+    answer = c.execute(_ACTIVE)
+    return lambda: {signal_id: load_signal(text) for signal_id, text in answer}
 
 
 _ACTIVE = "SELECT id, definition::text FROM scoring_signal"

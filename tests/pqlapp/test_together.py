@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pqlapp.ingest import together
-from pqlapp.ingest.together import HANDS, Crew
+from pqlapp.ingest.together import ENOUGH, HANDS, Crew
 from pqlapp.processes import wait_until
 from scoring.facts import Envelope, Fact, Recorded
 from scoring.models import Source
@@ -70,7 +70,7 @@ class Callers:
         stand_in.may_go.clear()
         first = []
         for number in range(HANDS):
-            first.append(self.send(f"first-{number}"))
+            first.append(self.send(f"first-{number}", library=f"library {number}" if number else ""))
             assert stand_in.inside.acquire(timeout=PATIENCE)
         return first
 
@@ -101,6 +101,22 @@ class TestCrew:
         assert sorted(answer.statuses[1] for answer in answers) == ["accepted"] + ["duplicate"] * 9
         assert [answer.accepted + answer.duplicate for answer in answers] == [2] * 10
         assert len(stand_in.calls) <= HANDS + 2
+
+    def test_few_wait_for_the_transaction_before_them_until_there_are_enough(
+        self, stand_in: Facts, callers: Callers
+    ) -> None:
+        stand_in.may_go.clear()
+        first = callers.send("m1")
+        assert stand_in.inside.acquire(timeout=PATIENCE)
+        few = callers.send("m2")
+        callers.are_waiting(1)
+        many = callers.send(*(f"n{number}" for number in range(ENOUGH - 1)))
+        assert stand_in.inside.acquire(timeout=PATIENCE)
+        callers.are_waiting(0)
+        stand_in.may_go.set()
+        for one in (first, few, many):
+            one.result(PATIENCE)
+        assert sorted(map(len, stand_in.calls)) == [1, ENOUGH]
 
     def test_sources_and_libraries_are_kept_apart(self, stand_in: Facts, callers: Callers) -> None:
         first = callers.occupy(stand_in)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scoring import facts, identity, language, tiles
 from scoring.facts import rows
 from scoring.models import Account, Event, Exclusion, Key, Outcome, Signal, Tile, Touched
-from scoring.models.raw import cursor
+from scoring.models.raw import pipeline
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import undone
 from tests.scoring.world import (
@@ -165,15 +165,15 @@ class TestRecord:
 
     def test_does_a_transaction_again_that_others_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         send(call(by="ben"))
-        real, calls = identity.residents, []
+        real, calls = identity.ask_residents, []
 
-        def residents(c: Any, values: Any) -> Any:
+        def ask_residents(c: Any, values: Any) -> Any:
             calls.append(values)
             if len(calls) < 3:
                 raise identity.Moved
             return real(c, values)
 
-        monkeypatch.setattr(identity, "residents", residents)
+        monkeypatch.setattr(identity, "ask_residents", ask_residents)
         assert send(call(by="ann")).accepted == 1
         assert len(calls) == 3
 
@@ -266,7 +266,8 @@ def by_value() -> dict[str, Any]:
 
 
 def identity_user(value: str) -> int:
-    return identity.look_up(cursor(), [_call_of(value)]).identities[value].user
+    with pipeline() as c:
+        return identity.look_up(c, [_call_of(value)]).identities[value].user
 
 
 def _call_of(value: str) -> identity.Call:
