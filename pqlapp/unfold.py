@@ -50,6 +50,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Pools", "groups", "routing_pool"),
                 _item("Memberships", "balance", "routing_membership"),
                 _item("Handling", "alt_route", "routing_handlingpolicy"),
+                _item("Reasons for closing", "checklist", "routing_closereason"),
                 _item("Log-ins", "key", "auth_user"),
             ),
             _section(
@@ -58,6 +59,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Sources", "sensors", "scoring_source"),
                 _item("Keys", "vpn_key", "scoring_key"),
                 _item("Outcomes", "payments", "scoring_outcome"),
+                _item("MQLs", "campaign", "routing_mql"),
                 _item("Exclusions", "block", "scoring_exclusion"),
             ),
             _section(

@@ -22,8 +22,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from routing import people
-from routing.models import AE, HandlingPolicy, Lead, Membership, Pool
+from routing import leads, people
+from routing.models import AE, MQL, CloseReason, HandlingPolicy, Lead, Membership, Pool
 from scoring.backstage import AdminPages, act, link, table, take_over
 
 admin.site.unregister([User, Group])
@@ -316,8 +316,8 @@ class LeadPages(AdminPages):
     ordering = ["-opened_at", "-pk"]
     fields = [
         *("desk", "account", "rule_set", "version", "stage", "state_shown", "opening_tier", "tier", "ae", "pool"),
-        *("unassigned_reason", "opened_at", "first_touched_at", "accepted_at", "snoozed_until", "closed_at"),
-        *("close_reason", "moves", "decisions"),
+        *("origin", "unassigned_reason", "opened_at", "mql_at", "pql_at", "accepted_at", "first_touched_at"),
+        *("snoozed_until", "wakes_on_signal", "closed_at", "close_reason", "cool_until", "moves", "decisions"),
     ]
     readonly_fields = ["desk", "state_shown", "moves", "decisions"]
 
@@ -351,8 +351,8 @@ class LeadPages(AdminPages):
         """What happened to it."""
         rows = lead.moves.select_related("by", "ae__user").order_by("id")
         return table(
-            ["When", "What", "By", "With", "Note"],
-            [(f"{m.at:%-d %b %Y, %H:%M}", m.verb, m.by or "the system", m.ae or "-", m.note) for m in rows],
+            ["When", "What", "By", "From", "With", "Note"],
+            [(f"{m.at:%-d %b %Y, %H:%M}", m.verb, m.by or "-", m.get_via_display(), m.ae or "-", m.note) for m in rows],
         )
 
     @display(description="Who got it, and why")
@@ -363,6 +363,44 @@ class LeadPages(AdminPages):
             ["When", "AE", "How", "Why"],
             [(f"{a.at:%-d %b %Y, %H:%M}", a.ae or "nobody", a.get_how_display(), a.decision["why"]) for a in rows],
         )
+
+
+@admin.register(CloseReason)
+class CloseReasonPages(AdminPages):
+    """For what people close leads; one that is no longer offered stays with the leads that were closed for it."""
+
+    refusals = (leads.LeadError,)
+    can_add = can_change = True
+    form = VerbForm
+    list_display = ["name", "kind", "needs_words", "is_active", "place", "closed"]
+    list_filter = ["kind", "is_active"]
+    ordering = ["kind", "place", "pk"]
+    fields = ["kind", "name", "needs_words", "is_active", "place"]
+
+    @display(description="Leads closed for it")
+    def closed(self, reason: CloseReason) -> int:
+        """How many."""
+        return reason.leads.count()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """What it says stays."""
+        return ["kind", "name"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: CloseReason, form: Any, change: bool) -> None:
+        """Put it into the list, or say how it is offered."""
+        given = {field: getattr(obj, field) for field in ("kind", "name", "needs_words", "is_active", "place")}
+        take_over(obj, leads.set_reason(**given))
+
+
+@admin.register(MQL)
+class MQLPages(AdminPages):
+    """What marketing systems said, and what became of it."""
+
+    list_display = ["account", "rule_set", "note", "lead", "waits", "at", "received_at"]
+    list_filter = ["rule_set", "source"]
+    search_fields = ["account__external_id", "message_id"]
+    list_select_related = ["account", "rule_set", "lead"]
+    ordering = ["-pk"]
 
 
 def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str | SafeString:

@@ -36,7 +36,7 @@ BY_URGENCY = ("tier_rank", F("points").desc(nulls_last=True), "opened_at", "pk")
 ORDER: Mapping[str, tuple[str | models.expressions.OrderBy, ...]] = {
     Tab.NEW: BY_URGENCY,
     Tab.WORKING: BY_URGENCY,
-    Tab.SNOOZED: ("snoozed_until", "pk"),
+    Tab.SNOOZED: (F("snoozed_until").asc(nulls_last=True), "pk"),
     Tab.CLOSED: ("-closed_at", "-pk"),
 }
 
@@ -63,7 +63,9 @@ class Row:
     def has_cooled(self) -> bool:
         """Whether an open lead's account is in no PQL tier now and holds not even the lead's: somebody touched it."""
         score = self.score
-        return self.lead.is_open and score is not None and not score.is_pql and self.lead.tier not in score.held
+        if score is None or not self.lead.is_open or self.lead.pql_at is None:
+            return False
+        return not score.is_pql and self.lead.tier not in score.held
 
 
 @dataclass(frozen=True, slots=True)

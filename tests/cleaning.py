@@ -1,6 +1,7 @@
 """Leaves the database as the migrations made it, for the next test of the same worker."""
 
 from datetime import UTC, datetime
+from importlib import import_module
 
 from django.contrib.auth.models import Group
 from django.core.management import call_command
@@ -10,6 +11,8 @@ from routing.roles import ROLES
 from scoring import scores, tiles
 from scoring.facts import recording
 from scoring.language.document import ANYTHING
+
+lifecycle = import_module("routing.migrations.0004_lifecycle_tightened")
 
 
 def flush() -> None:

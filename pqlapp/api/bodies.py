@@ -170,15 +170,52 @@ class NewBacktest(Body):
 
 
 class Snooze(Body):
-    """Until when."""
+    """Until when: a time, the next new signal, or whichever of the two comes first."""
+
+    until = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    or_signal = serializers.BooleanField(
+        required=False, default=False, help_text="new evidence ends it: a rule gives more points than now"
+    )
+
+
+class Reason(Body):
+    """Why: a reason from the list (`close-reasons`), and a few words."""
+
+    reason = Text(max_length=100)
+    words = note()
+
+
+class Recycle(Reason):
+    """Until when the account cools down, and why. Afterwards only new evidence opens a lead."""
 
     until = serializers.DateTimeField()
 
 
-class Reason(Body):
-    """Why, in a few words."""
+class Undo(Body):
+    """Which move is meant; another one is not taken back in its stead. Left out: the last one."""
 
-    reason = Text(max_length=LONGEST_NOTE)
+    move = Whole(min_value=1, max_value=LARGEST_ID, required=False, allow_null=True, default=None)
+
+
+class NewMQL(Body):
+    """A marketing system's word that an account has qualified. The same message_id is the same word."""
+
+    message_id = Text(max_length=LONGEST_ID)
+    account = Text(max_length=LONGEST_ID, help_text="the account's id as its sender gives it")
+    rule_set = Text(max_length=64, help_text="for whose motion; its leads go where this one's go")
+    at = serializers.DateTimeField(required=False, help_text="when it qualified; now, if it is left out")
+    note = note()
+
+
+class NewLead(Body):
+    """A lead that somebody found by hand, and works already."""
+
+    account = Text(max_length=LONGEST_ID, help_text="the account's id as its sender gives it")
+    rule_set = Text(max_length=64, help_text="for whose motion")
+    ae = Whole(
+        min_value=1, max_value=LARGEST_ID, required=False, allow_null=True, default=None, help_text="null: the caller"
+    )
+    note = note()
 
 
 class Win(Body):

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from pqlapp.api.pagination import LARGEST_ID
-from routing.models import ClosedAs, Lead, Stage, State
+from routing.models import MQL, ClosedAs, CloseReason, Lead, Origin, Stage, State
 from scoring.models import Account, Backtest, Backtested, Exclusion, Job, Outcome, RuleVersion, Score, ScoreChange
 
 YES_OR_NO = [("true", "true"), ("false", "false")]
@@ -147,6 +147,7 @@ class LeadFilter(filters.FilterSet):
     state = filters.ChoiceFilter(choices=State.choices)
     stage = filters.ChoiceFilter(choices=Stage.choices)
     closed_as = filters.ChoiceFilter(choices=ClosedAs.choices)
+    origin = filters.ChoiceFilter(choices=Origin.choices)
     tier = text("tier")
     motion = text("motion")
     rule_set = text("rule_set__slug")
@@ -156,6 +157,28 @@ class LeadFilter(filters.FilterSet):
 
     class Meta:
         model = Lead
+        fields: list[str] = []
+
+
+class MQLFilter(filters.FilterSet):
+    """Marketing's words on an account."""
+
+    account = text("account__external_id")
+    rule_set = text("rule_set__slug")
+    message_id = text("message_id")
+
+    class Meta:
+        model = MQL
+        fields: list[str] = []
+
+
+class CloseReasonFilter(filters.FilterSet):
+    """Reasons of a kind."""
+
+    kind = filters.ChoiceFilter(choices=CloseReason.Kind.choices)
+
+    class Meta:
+        model = CloseReason
         fields: list[str] = []
 
 

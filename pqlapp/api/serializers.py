@@ -617,32 +617,16 @@ class LeadRow(Shown):
     rule_set = serializers.SlugField(source="rule_set.slug")
     ae = AERef(allow_null=True)
     pool = serializers.SlugField(source="pool.slug", allow_null=True, default=None)
+    closed_for = serializers.CharField(source="closed_for.name", allow_null=True, default=None)
     allowed = serializers.SerializerMethodField()
 
     class Meta:
         model = Lead
         fields: Fields = (
-            "id",
-            "account",
-            "motion",
-            "rule_set",
-            "stage",
-            "state",
-            "closed_as",
-            "origin",
-            "opening_tier",
-            "tier",
-            "ae",
-            "pool",
-            "unassigned_reason",
-            "opened_at",
-            "assigned_at",
-            "first_touched_at",
-            "accepted_at",
-            "snoozed_until",
-            "closed_at",
-            "close_reason",
-            "allowed",
+            *("id", "account", "motion", "rule_set", "stage", "state", "closed_as", "origin", "opening_tier", "tier"),
+            *("ae", "pool", "unassigned_reason", "opened_at", "mql_at", "pql_at", "accepted_at", "assigned_at"),
+            *("first_touched_at", "snoozed_until", "wakes_on_signal", "closed_at", "closed_for", "close_reason"),
+            *("cool_until", "allowed"),
         )
 
     def get_allowed(self, lead: Lead) -> list[str]:
@@ -659,7 +643,23 @@ class MoveShown(Shown):
 
     class Meta:
         model = LeadMove
-        fields: Fields = ("at", "by", "verb", "from_state", "to_state", "from_stage", "to_stage", "ae", "note", "data")
+        fields: Fields = (
+            *(
+                "id",
+                "at",
+                "by",
+                "via",
+                "verb",
+                "from_state",
+                "to_state",
+                "from_stage",
+                "to_stage",
+                "ae",
+                "note",
+                "data",
+            ),
+            "undoes",
+        )
 
 
 class AssignmentShown(Shown):

@@ -16,6 +16,8 @@ router.register("backtests", backtests.BacktestView, basename="backtest")
 router.register("signals", rules.SignalView, basename="signal")
 router.register("jobs", rules.JobView, basename="job")
 router.register("leads", routing.LeadView, basename="lead")
+router.register("mqls", routing.MQLView, basename="mql")
+router.register("close-reasons", routing.CloseReasonView, basename="close-reason")
 router.register("pools", routing.PoolView, basename="pool")
 router.register("aes", routing.AEView, basename="ae")
 

@@ -7,21 +7,23 @@ from typing import Literal
 
 from pqlapp.demo.company import Company, Kind, dice
 
-Verb = Literal["accept", "snooze", "disqualify", "lose", "win", "hand_over"]
+Verb = Literal["accept", "snooze", "disqualify", "recycle", "lose", "win", "hand_over"]
 
+# Reasons from the usual list, with words.
 NOT_ONE = (
-    "A freelancer who tries it for a client of theirs.",
-    "Students of a course; they will not buy.",
-    "Procurement is frozen until next year.",
-    "They only imported old boards and moved on.",
-    "Wrong contact, and nobody else uses it any more.",
+    ("Not a real company", "a freelancer who tries it for a client"),
+    ("Students", "of a course; they will not buy"),
+    ("No need", "they only imported old boards and moved on"),
+    ("Other", "Wrong contact, and nobody else uses it any more."),
 )
 LOST = (
-    "They chose the whiteboard of their video tool.",
-    "No budget this quarter.",
-    "Security review: they need it on their own servers.",
-    "The champion left the company.",
+    ("Chose a competitor", "the whiteboard of their video tool"),
+    ("No budget", "this quarter"),
+    ("Missing a feature", "security review: they need it on their own servers"),
+    ("Other", "The champion left the company."),
 )
+NOT_NOW = ("Budget next year", "procurement is frozen until then")
+COOLS = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Deed:
     at: datetime
     verb: Verb
     reason: str = ""
+    words: str = ""
     until: datetime | None = None
 
 
@@ -48,15 +51,17 @@ def deeds(*, seed: int, company: Company, opened_at: datetime, buys_at: datetime
     if choice < 0.33:
         return [Deed(seen_at, "hand_over", "Speaks their language.")]
     if choice < (0.36 if will_buy else 0.75):
-        return [Deed(seen_at, "disqualify", chance.choice(NOT_ONE))]
+        if not will_buy and choice < 0.41:
+            return [Deed(seen_at, "recycle", *NOT_NOW, until=seen_at + COOLS)]
+        return [Deed(seen_at, "disqualify", *chance.choice(NOT_ONE))]
     return [Deed(seen_at, "accept"), *_ending(chance, seen_at, buys_at if will_buy else None)]
 
 
 def _ending(chance: random.Random, accepted_at: datetime, buys_at: datetime | None) -> list[Deed]:
     if buys_at is not None and buys_at > accepted_at + timedelta(hours=6):
         if chance.random() < 0.14:
-            return [Deed(accepted_at + timedelta(days=chance.uniform(3, 12)), "lose", chance.choice(LOST))]
+            return [Deed(accepted_at + timedelta(days=chance.uniform(3, 12)), "lose", *chance.choice(LOST))]
         return [Deed(buys_at - timedelta(hours=3), "win")]
     if chance.random() < 0.6:
-        return [Deed(accepted_at + timedelta(days=chance.uniform(2, 9)), "lose", chance.choice(LOST))]
+        return [Deed(accepted_at + timedelta(days=chance.uniform(2, 9)), "lose", *chance.choice(LOST))]
     return []

@@ -298,9 +298,11 @@ class _Run:
                 case "snooze" if deed.until is not None:
                     leads.snooze(lead=lead, until=deed.until, by=by, at=at)
                 case "disqualify":
-                    leads.disqualify(lead=lead, reason=deed.reason, by=by, at=at)
+                    leads.disqualify(lead=lead, reason=deed.reason, words=deed.words, by=by, at=at)
+                case "recycle" if deed.until is not None:
+                    leads.recycle(lead=lead, until=deed.until, reason=deed.reason, words=deed.words, by=by, at=at)
                 case "lose":
-                    leads.lose(lead=lead, reason=deed.reason, by=by, at=at)
+                    leads.lose(lead=lead, reason=deed.reason, words=deed.words, by=by, at=at)
                 case "win":
                     leads.win(lead=lead, by=by, at=at)
                 case "hand_over":

@@ -90,7 +90,8 @@ def show(request: HttpRequest, viewer: Viewer, page: str, context: dict[str, Any
     htmx = request.htmx  # type: ignore[attr-defined]
     partial = bool(htmx) and not htmx.history_restore_request
     template = f"desk/_{page}.html" if partial else f"desk/{page}.html"
-    return render(request, template, {"viewer": viewer, "partial": partial, **context})
+    just_done = request.session.pop("undo", None)  # the lead and the move, for the word on how it went
+    return render(request, template, {"viewer": viewer, "partial": partial, "just_done": just_done, **context})
 
 
 def back(request: HttpRequest, fallback: str) -> HttpResponseRedirect:

@@ -1,6 +1,7 @@
 """What people may fill in at the desk."""
 
 from datetime import date, datetime, time, timedelta
+from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -10,69 +11,71 @@ from scoring.models import Key
 
 MORNING = time(8)  # a snoozed lead is back before the day's work
 
-NOT_A_LEAD = (
-    "Not a real company",
-    "Competitor",
-    "Student or hobby project",
-    "No need",
-    "Wrong region or size",
-    "Already a customer",
-    "Other",
-)
-NOT_BOUGHT = ("No answer", "No budget", "Bad timing", "Chose a competitor", "Missing a feature", "Other")
-
 
 class Empty(forms.Form):
     """Nothing to fill in."""
 
 
-class Snooze(forms.Form):
-    """Until when to put a lead aside: so many days, or a date."""
+class _Until(forms.Form):
+    """So many days, or a date."""
 
     days = forms.IntegerField(required=False, min_value=1, max_value=366)
     until = forms.DateField(required=False)
 
+    def until_at(self, *, today: date, zone: ZoneInfo) -> datetime | None:
+        """Return the chosen morning in the viewer's time zone; None if no day was chosen."""
+        days = self.cleaned_data.get("days")
+        chosen = self.cleaned_data.get("until") or (today + timedelta(days=days) if days else None)
+        return datetime.combine(chosen, MORNING, tzinfo=zone) if chosen else None
+
+
+class Snooze(_Until):
+    """Until when to put a lead aside: a day, the next new signal, or whichever comes first."""
+
+    or_signal = forms.BooleanField(required=False)
+
     def clean(self) -> dict[str, object]:
-        """Ask for one of the two."""
+        """Ask for one of them."""
         cleaned = super().clean() or {}
-        if not self.errors and not cleaned.get("days") and not cleaned.get("until"):
-            raise forms.ValidationError("Choose a day on which the lead comes back.")
+        if not self.errors and not any(cleaned.get(name) for name in ("days", "until", "or_signal")):
+            raise forms.ValidationError("Choose a day on which the lead comes back, or the next new signal.")
         return cleaned
 
-    def until_at(self, *, today: date, zone: ZoneInfo) -> datetime:
-        """Return the chosen morning in the viewer's time zone."""
-        chosen = self.cleaned_data.get("until") or today + timedelta(days=self.cleaned_data["days"])
-        return datetime.combine(chosen, MORNING, tzinfo=zone)
+
+class Said(TypedDict):
+    """Why, as the verbs that close leads take it."""
+
+    reason: str
+    words: str
 
 
-class _Reason(forms.Form):
-    """A reason from a list, in further words if one likes; "Other" needs them."""
+class Reason(forms.Form):
+    """A reason from the admin's list, in further words if one likes; some need them."""
 
     reason = forms.CharField(max_length=100)
     note = forms.CharField(required=False, max_length=500, strip=True)
 
+    @property
+    def said(self) -> Said:
+        """Reason and words."""
+        return {"reason": self.cleaned_data["reason"], "words": self.cleaned_data["note"]}
+
+
+class Recycle(_Until, Reason):
+    """Why not now, and until when the account is left alone."""
+
     def clean(self) -> dict[str, object]:
-        """Refuse an `Other` that says nothing."""
+        """Ask for the end."""
         cleaned = super().clean() or {}
-        if cleaned.get("reason") == "Other" and not cleaned.get("note"):
-            raise forms.ValidationError("Say in a few words what the other reason is.")
+        if not self.errors and not cleaned.get("days") and not cleaned.get("until"):
+            raise forms.ValidationError("Choose until when the account is left alone.")
         return cleaned
 
-    @property
-    def words(self) -> str:
-        """The reason in one line."""
-        reason, note = self.cleaned_data["reason"], self.cleaned_data["note"]
-        if reason == "Other":
-            return str(note)
-        return f"{reason}: {note}" if note else str(reason)
 
+class Undo(forms.Form):
+    """Which move is taken back."""
 
-class Disqualify(_Reason):
-    """Why it is no lead."""
-
-
-class Lose(_Reason):
-    """Why they did not buy."""
+    move = forms.IntegerField(min_value=1)
 
 
 class Win(forms.Form):

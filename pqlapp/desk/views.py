@@ -38,7 +38,7 @@ TAB_WORDS = {
     queue.Tab.CLOSED: "Closed",
 }
 
-MOVE_WORDS = {"open": "opened"} | {verb: move.done for verb, move in leads.MOVES.items()}
+MOVE_WORDS = {"open": "opened", "undo": "put back"} | {verb: move.done for verb, move in leads.MOVES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def queue_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
             "has_more": len(found) > PAGE,
             "aes": _aes() if viewer.is_manager else [],
             "fresh_at": scores.fresh_as_of(at=now),
-            "reasons": forms.NOT_A_LEAD,
+            "reasons": leads.listed(kind="disqualify"),
             "here": request.get_full_path(),
         },
     )
@@ -200,8 +200,10 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "decisions": lead.assignments.select_related("ae__user", "pool").order_by("-id"),
             "can": _can(lead, viewer),
             "aes": _aes() if viewer.is_manager else [],
-            "not_a_lead": forms.NOT_A_LEAD,
-            "not_bought": forms.NOT_BOUGHT,
+            "undoable": _undoable(lead, now),
+            "not_a_lead": leads.listed(kind="disqualify"),
+            "not_bought": leads.listed(kind="lose"),
+            "not_now": leads.listed(kind="recycle"),
             "here": request.path,
             **_of_the_account(document, lead.account_id, now, at_opening=_at_opening(lead)),
             **_silence(document, score, now),
@@ -221,6 +223,12 @@ def _lead(viewer: Viewer, pk: int) -> Lead:
 
 def _moves(lead: Lead) -> QuerySet[LeadMove]:
     return lead.moves.select_related("by").order_by("-id")
+
+
+def _undoable(lead: Lead, now: datetime) -> tuple[LeadMove, str] | None:
+    """The last move with its word, while it can be taken back."""
+    move = leads.undoable(lead=lead, at=now)
+    return (move, MOVE_WORDS[move.verb]) if move else None
 
 
 def _can(lead: Lead, viewer: Viewer) -> frozenset[str]:
@@ -289,8 +297,10 @@ def _accept(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
 
 def _snooze(lead: Lead, viewer: Viewer, form: forms.Snooze, at: datetime) -> str:
     until = form.until_at(today=timezone.localdate(at), zone=viewer.zone)
-    leads.snooze(lead=lead, until=until, by=viewer.user, at=at)
-    return f"snoozed: it comes back on {until.day} {until:%b}."
+    or_signal = form.cleaned_data["or_signal"]
+    leads.snooze(lead=lead, until=until, or_signal=or_signal, by=viewer.user, at=at)
+    ends = [f"on {until.day} {until:%b}"] if until else []
+    return f"snoozed: it comes back {' or '.join(ends + ['with the next new signal'] * or_signal)}."
 
 
 def _wake(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
@@ -298,8 +308,8 @@ def _wake(lead: Lead, viewer: Viewer, form: forms.Empty, at: datetime) -> str:
     return "is back in the queue."
 
 
-def _disqualify(lead: Lead, viewer: Viewer, form: forms.Disqualify, at: datetime) -> str:
-    leads.disqualify(lead=lead, reason=form.words, by=viewer.user, at=at)
+def _disqualify(lead: Lead, viewer: Viewer, form: forms.Reason, at: datetime) -> str:
+    leads.disqualify(lead=lead, **form.said, by=viewer.user, at=at)
     return "disqualified. The reason helps to make the rules better."
 
 
@@ -309,9 +319,21 @@ def _win(lead: Lead, viewer: Viewer, form: forms.Win, at: datetime) -> str:
     return "won. Well done!"
 
 
-def _lose(lead: Lead, viewer: Viewer, form: forms.Lose, at: datetime) -> str:
-    leads.lose(lead=lead, reason=form.words, by=viewer.user, at=at)
+def _lose(lead: Lead, viewer: Viewer, form: forms.Reason, at: datetime) -> str:
+    leads.lose(lead=lead, **form.said, by=viewer.user, at=at)
     return "closed as lost."
+
+
+def _recycle(lead: Lead, viewer: Viewer, form: forms.Recycle, at: datetime) -> str:
+    until = form.until_at(today=timezone.localdate(at), zone=viewer.zone) or at
+    leads.recycle(lead=lead, until=until, **form.said, by=viewer.user, at=at)
+    return f"recycled: left alone until {until.day} {until:%b}; then new signals open it again."
+
+
+def _undo(lead: Lead, viewer: Viewer, form: forms.Undo, at: datetime) -> str:
+    leads.undo(lead=lead, move=form.cleaned_data["move"], by=viewer.user, at=at)
+    transaction.on_commit(partial(bell.ring, shards=[shard_of(lead.account_id)]))
+    return "is as it was before."
 
 
 def _reassign(lead: Lead, viewer: Viewer, form: forms.Reassign, at: datetime) -> str:
@@ -324,9 +346,11 @@ ACTS: Mapping[str, tuple[type[django_forms.Form], Act]] = {
     "accept": (forms.Empty, _accept),
     "snooze": (forms.Snooze, _snooze),
     "wake": (forms.Empty, _wake),
-    "disqualify": (forms.Disqualify, _disqualify),
+    "disqualify": (forms.Reason, _disqualify),
+    "recycle": (forms.Recycle, _recycle),
     "win": (forms.Win, _win),
-    "lose": (forms.Lose, _lose),
+    "lose": (forms.Reason, _lose),
+    "undo": (forms.Undo, _undo),
     "reassign": (forms.Reassign, _reassign),
 }
 FOR_MANAGERS = frozenset({"reassign"})
@@ -345,11 +369,20 @@ def act(request: HttpRequest, viewer: Viewer, pk: int, verb: str) -> HttpRespons
         messages.error(request, " ".join(str(fault) for faults in form.errors.values() for fault in faults))
         return back(request, reverse("lead", args=[pk]))
     try:
-        outcome = do(lead, viewer, form, timezone.now())
+        now = timezone.now()
+        outcome = do(lead, viewer, form, now)
         messages.success(request, f"{reads.name_of(lead.account)} {outcome}")
+        _offer_undo(request, lead, now)
     except leads.LeadError as error:
         messages.error(request, str(error))
     return back(request, reverse("lead", args=[pk]))
+
+
+def _offer_undo(request: HttpRequest, lead: Lead, now: datetime) -> None:
+    """Have the next page offer to take back what was just done."""
+    move = leads.undoable(lead=lead, at=now)
+    if move:
+        request.session["undo"] = [lead.pk, move.pk]
 
 
 # ---- accounts and the team

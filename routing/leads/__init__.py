@@ -4,17 +4,22 @@ Lock order, everywhere: the account's lane, the lead, then pools by id. Freeing 
 waits is given out after the commit.
 """
 
+from routing.leads.aside import look_again, wake_on_signal
 from routing.leads.assigning import drain, drain_later, lock_pools
+from routing.leads.entering import HasLead, NoRules, enter, market
 from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, refusal
 from routing.leads.opening import Considered, consider, open_all, open_crossed
+from routing.leads.reasons import ReasonMissing, UnknownReason, listed, set_reason
+from routing.leads.undoing import CannotUndo, undo, undoable
 from routing.leads.working import (
     NotAvailable,
-    ReasonMissing,
     SnoozeEnded,
     accept,
     disqualify,
     lose,
     reassign,
+    record_outcome,
+    recycle,
     release_orphans,
     snooze,
     tend,
@@ -25,29 +30,43 @@ from routing.leads.working import (
 
 __all__ = [
     "MOVES",
+    "CannotUndo",
     "Considered",
+    "HasLead",
     "IllegalMove",
     "LeadError",
     "Move",
+    "NoRules",
     "NotAvailable",
     "ReasonMissing",
     "SnoozeEnded",
+    "UnknownReason",
     "accept",
     "allowed",
     "consider",
     "disqualify",
     "drain",
     "drain_later",
+    "enter",
+    "listed",
     "lock_pools",
+    "look_again",
     "lose",
+    "market",
     "open_all",
     "open_crossed",
     "reassign",
+    "record_outcome",
+    "recycle",
     "refusal",
     "release_orphans",
+    "set_reason",
     "snooze",
     "tend",
+    "undo",
+    "undoable",
     "wake",
+    "wake_on_signal",
     "wake_snoozed",
     "win",
 ]

@@ -14,7 +14,7 @@ from routing import decision, eligibility, handling
 from routing.decision import Claim, Contender, Decision, Judged
 from routing.eligibility import Candidate
 from routing.leads import moves
-from routing.models import AE, Assignment, Lead, Membership, Pool, State
+from routing.models import AE, Assignment, Lead, Membership, Pool, State, Via
 from routing.rotation import Turn
 
 How = Assignment.How
@@ -70,6 +70,7 @@ def give(
     decision: dict[str, Any],
     by: User | None,
     at: datetime,
+    via: Via | None = None,
 ) -> None:
     """Put a locked lead into an AE's hands, with the record of the decision."""
     made = Assignment.objects.create(lead=lead, pool=pool, ae=ae, how=how, at=at, decision=decision)
@@ -78,13 +79,13 @@ def give(
         verb=verb,
         by=by,
         at=at,
+        via=via,
         note=decision["why"],
         data={"assignment": made.pk},
         ae=ae,
         pool=pool,
         assigned_at=at,
         unassigned_reason="",
-        snoozed_until=None,
     )
 
 
@@ -111,8 +112,23 @@ def pass_turn(*, pool: Pool, turn: Turn, to: AE, at: datetime) -> Turn | None:
     return passed
 
 
+def pool_by_hand(*, lead: Lead, to: AE) -> Pool | None:
+    """Return the lead's pool if the AE is in it, else one of the AE's own, so that its capacity counts it."""
+    mine = Membership.objects.filter(ae=to, is_active=True).select_related("pool").order_by("pk")
+    pools = [membership.pool for membership in mine]
+    return lead.pool if lead.pool in pools or not pools else pools[0]
+
+
 def close(
-    *, lead: Lead, verb: str, by: User | None, at: datetime, reason: str = "", data: Mapping[str, Any] | None = None
+    *,
+    lead: Lead,
+    verb: str,
+    by: User | None,
+    at: datetime,
+    via: Via | None = None,
+    reason: str = "",
+    data: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> Lead:
     """Close a locked lead by a closing verb: its AE stays on it, the assignment ends; returns the same lead.
 
@@ -126,13 +142,14 @@ def close(
         verb=verb,
         by=by,
         at=at,
+        via=via,
         note=reason,
         data=data,
         closed_as=moves.MOVES[verb].closed_as,
         closed_at=at,
         close_reason=reason,
-        snoozed_until=None,
         unassigned_reason="",
+        **changes,
     )
 
 

@@ -59,3 +59,5 @@ def _worked(lead: Lead) -> int:
 
 def _absorb(lead: Lead, *, by: Lead, at: datetime, why: str) -> None:
     assigning.close(lead=lead, verb="absorb", by=None, at=at, reason=why, data={"lead": by.pk})
+    if lead.mql_at and by.mql_at is None:
+        moves.put(lead=by, changes={"mql_at": lead.mql_at})

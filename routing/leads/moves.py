@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection
 
-from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State
+from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State, Via
 
 ANY_STAGE = frozenset({Stage.MQL, Stage.PQL, Stage.SQL})
 QUALIFIED = frozenset({Stage.MQL, Stage.PQL})
@@ -36,29 +36,41 @@ class Move:
     to_stage: Stage | None = None
     closed_as: str = ""
     by_person: bool = True  # a person may ask for it; the others are the system's own
+    undoable: bool = False  # for a while: see leads.undoing
     instead: str = ""  # what to do where the stage forbids it
 
 
 MOVES: Mapping[str, Move] = {
     "assign": Move("assigned", frozenset({State.UNASSIGNED}), to_state=State.ASSIGNED, by_person=False),
     "accept": Move(
-        "accepted", HELD, QUALIFIED, State.ASSIGNED, Stage.SQL, instead="It was accepted before; go on working it."
+        "accepted",
+        HELD,
+        QUALIFIED,
+        State.ASSIGNED,
+        Stage.SQL,
+        undoable=True,
+        instead="It was accepted before; go on working it.",
     ),
-    "snooze": Move("snoozed", HELD, to_state=State.SNOOZED),
+    "snooze": Move("snoozed", HELD, to_state=State.SNOOZED, undoable=True),
     "wake": Move("woken", frozenset({State.SNOOZED}), to_state=State.ASSIGNED),
-    "disqualify": Move("disqualified", OPEN, to_state=State.CLOSED, closed_as="disqualified"),
-    "win": Move("won", HELD, to_state=State.CLOSED, closed_as="won"),
+    "disqualify": Move("disqualified", OPEN, to_state=State.CLOSED, closed_as="disqualified", undoable=True),
+    "recycle": Move("recycled", HELD, to_state=State.CLOSED, closed_as="recycled", undoable=True),
+    "win": Move("won", HELD, to_state=State.CLOSED, closed_as="won", undoable=True),
     "lose": Move(
         "lost",
         HELD,
         frozenset({Stage.SQL}),
         State.CLOSED,
         closed_as="lost",
+        undoable=True,
         instead="Only an accepted lead can be lost: accept it first, or disqualify it.",
     ),
     "reassign": Move("reassigned", OPEN, to_state=State.ASSIGNED),
     "unassign": Move("given back", HELD, to_state=State.UNASSIGNED),
     "release": Move("released", HELD, to_state=State.UNASSIGNED, by_person=False),
+    # What was marketing's alone has qualified by use too, and the other way round.
+    "qualify": Move("qualified by use", OPEN, frozenset({Stage.MQL}), to_stage=Stage.PQL, by_person=False),
+    "market": Move("named by marketing", OPEN, by_person=False),
     "upgrade": Move("upgraded", OPEN, by_person=False),
     "add_reason": Move("given a further reason", OPEN, by_person=False),
     "withdraw": Move(
@@ -77,7 +89,7 @@ MOVES: Mapping[str, Move] = {
 }
 
 # Somebody worked the lead, on the desk or by the API.
-WORK = frozenset({"accept", "snooze", "disqualify", "win", "lose"})
+WORK = frozenset({"accept", "snooze", "disqualify", "recycle", "win", "lose"})
 
 
 def refusal(*, lead: Lead, verb: str) -> str:
@@ -133,25 +145,40 @@ def make(
     verb: str,
     by: User | None,
     at: datetime,
+    via: Via | None = None,
     note: str = "",
     data: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Lead:
     """Move a locked lead, change further fields of it, and write the move down; returns the same lead.
 
-    Raises IllegalMove, with a sentence, if the table does not allow the verb now.
+    Without `via` it comes from the desk if a person did it, else from the system. Raises IllegalMove, with a
+    sentence, if the table does not allow the verb now.
     """
     if why := refusal(lead=lead, verb=verb):
         raise IllegalMove(why)
     move, before = MOVES[verb], (lead.state, lead.stage)
     changes |= {"state": move.to_state or lead.state, "stage": move.to_stage or lead.stage}
+    if changes["state"] != State.SNOOZED:
+        changes = {"snoozed_until": None, "wakes_on_signal": False, "look_at": None} | changes
     if verb in WORK and lead.first_touched_at is None:
         changes["first_touched_at"] = at
+    was = {field: plain(getattr(lead, field)) for field in changes} if move.undoable else None
+    put(lead=lead, changes=changes)
+    write(lead=lead, verb=verb, by=by, at=at, via=via, before=before, note=note, data=data, was=was)
+    return lead
+
+
+def put(*, lead: Lead, changes: Mapping[str, Any]) -> None:
+    """Change fields of a locked lead."""
     for field, value in changes.items():
         setattr(lead, field, value)
     lead.save(update_fields=list(changes))
-    write(lead=lead, verb=verb, by=by, at=at, before=before, note=note, data=data)
-    return lead
+
+
+def plain(value: Any) -> Any:
+    """Return a field's value as JSON data that the field understands."""
+    return value.isoformat() if isinstance(value, datetime) else getattr(value, "pk", value)
 
 
 def end_assignment(*, lead: Lead, at: datetime) -> Assignment | None:
@@ -169,16 +196,22 @@ def write(
     verb: str,
     by: User | None,
     at: datetime,
+    via: Via | None = None,
     before: tuple[str, str] = ("", ""),
     note: str = "",
     data: Mapping[str, Any] | None = None,
+    was: Mapping[str, Any] | None = None,
+    undoes: LeadMove | None = None,
 ) -> None:
     """Write down what just happened to a lead."""
     LeadMove.objects.create(
         lead=lead,
         at=at,
         by=by,
+        via=via or (Via.DESK if by else Via.SYSTEM),
         verb=verb,
+        was=was,
+        undoes=undoes,
         from_state=before[0],
         to_state=lead.state,
         from_stage=before[1],

@@ -8,7 +8,7 @@ import structlog
 from django.db import transaction
 
 from routing import handling
-from routing.leads import assigning, merging, moves
+from routing.leads import assigning, evidence, merging, moves
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
 from scoring import engine, handoffs, language
 from scoring.models import RuleSet, Score, Status
@@ -16,7 +16,8 @@ from scoring.models import RuleSet, Score, Status
 log = structlog.get_logger(__name__)
 
 # A lead that somebody closed so does not open again while the account stays qualified without a break.
-SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED)
+# After one that was recycled, another opens when it has cooled down, and then for new evidence alone.
+SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED, ClosedAs.RECYCLED)
 
 PEOPLE_COPIED = 3
 
@@ -89,8 +90,13 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
     lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)
-    plan = _plan_for_sales(score) if score else None
-    return _open(score, plan, at=at) if score and plan and not _is_settled(score) else None
+    return open_for(score=score, at=at) if score else None
+
+
+def open_for(*, score: Score, at: datetime) -> Lead | None:
+    """Open a lead for an account without one, under its lane, if the score says so and no closed one forbids it."""
+    plan = _plan_for_sales(score)
+    return _open(score, plan, at=at) if plan and not _is_settled(score, at=at) else None
 
 
 def _plan_for_sales(score: Score) -> handling.Plan | None:
@@ -101,11 +107,20 @@ def _plan_for_sales(score: Score) -> handling.Plan | None:
     return plan if plan.handling is Handling.SALES else None
 
 
-def _is_settled(score: Score) -> bool:
-    """Return whether somebody closed the account's last lead and it has stayed qualified ever since."""
-    closed = Lead.objects.filter(account=score.account_id, motion=score.rule_set.motion, closed_as__in=SETTLED)
-    last = closed.order_by("-closed_at").values_list("closed_at", flat=True).first()
-    return last is not None and score.qualified_at is not None and score.qualified_at <= last
+def _is_settled(score: Score, *, at: datetime) -> bool:
+    """Return whether somebody closed the account's last lead, and nothing has come since that opens another."""
+    last = last_settled(account_id=score.account_id, motion=score.rule_set.motion)
+    if last is None:
+        return False
+    if last.cool_until is not None:
+        return last.cool_until > at or not evidence.since(lead=last, score=score)
+    return score.qualified_at is not None and last.closed_at is not None and score.qualified_at <= last.closed_at
+
+
+def last_settled(*, account_id: int, motion: str) -> Lead | None:
+    """Return the lead of the motion that somebody closed last, if any."""
+    closed = Lead.objects.filter(account=account_id, motion=motion, closed_as__in=SETTLED)
+    return closed.order_by("-closed_at", "-pk").first()
 
 
 def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
@@ -119,12 +134,13 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
         origin=Origin.PQL,
         opening_tier=score.tier,
         tier=score.tier,
-        tier_rank=_rank(score),
+        tier_rank=rank_of(score=score),
         opening=score.ledger,
         reasons=[_reason(score, at=at)],
         why=_most_active(score),
         unassigned_reason="Not routed yet.",
         opened_at=at,
+        pql_at=at,
     )
     moves.write(lead=lead, verb="open", by=None, at=at, note=f"Qualified as {score.tier}.")
     assigning.route(lead=lead, plan=plan, at=at)
@@ -140,14 +156,23 @@ def _most_active(score: Score) -> list[dict[str, int]]:
 
 def _review(lead: Lead, score: Score | None, *, cause: str, at: datetime) -> Lead | None:
     """Close, grow or withdraw an open lead; without a score everybody has left the account."""
+    if score is not None and _is_of_an_undone_win(lead, score):
+        return None  # its account is touched, and a hint of its own comes after that
     if score is not None and _converted(lead, score):
         return _convert(lead, score, at=at)
+    woken = wake_for(lead=lead, score=score, at=at) if score is not None else None
     if score is not None and score.is_pql:
-        return _grow(lead, score, at=at) if _plan_for_sales(score) else None
-    if lead.first_touched_at is None and not _still_called_for(lead):
+        return (_grow(lead, score, at=at) if _plan_for_sales(score) else None) or woken
+    if lead.first_touched_at is None and not _still_called_for(lead, score):
         reason = NO_LONGER[Status(score.status)] if score is not None else DESERTED
         return assigning.close(lead=lead, verb="withdraw", by=None, at=at, reason=reason, data={"cause": cause})
-    return None
+    return woken
+
+
+def wake_for(*, lead: Lead, score: Score, at: datetime) -> Lead | None:
+    """Wake a locked lead that was snoozed until the next new signal, if the score holds one; returns it, else None."""
+    what = evidence.since(lead=lead, score=score) if lead.wakes_on_signal else ""
+    return moves.make(lead=lead, verb="wake", by=None, at=at, note=what) if what else None
 
 
 def _converted(lead: Lead, score: Score) -> bool:
@@ -158,6 +183,12 @@ def _converted(lead: Lead, score: Score) -> bool:
     if known:
         return bool(known[0] != score.goal_on.isoformat())
     return score.goal_on >= lead.opened_at.date()
+
+
+def _is_of_an_undone_win(lead: Lead, score: Score) -> bool:
+    """Return whether the score may still count an outcome that was taken back: it is from before that."""
+    undone = lead.moves.filter(verb="undo", undoes__verb="win").order_by("-id").first()
+    return undone is not None and score.scored_at <= undone.at
 
 
 def _convert(lead: Lead, score: Score, *, at: datetime) -> Lead:
@@ -175,19 +206,28 @@ def _convert(lead: Lead, score: Score, *, at: datetime) -> Lead:
 
 def _grow(lead: Lead, score: Score, *, at: datetime) -> Lead | None:
     """Add the rule set's reason if it is new; raise the tier if it is a better one."""
-    new, better = score.rule_set_id not in _rule_sets(lead), _rank(score) < lead.tier_rank
+    new, better = score.rule_set_id not in _rule_sets(lead), rank_of(score=score) < lead.tier_rank
     if not new and not better:
         return None
     data = {"from_tier": lead.tier, "to_tier": score.tier, "rule_set": score.rule_set.slug}
     changes: dict[str, Any] = {"reasons": _reasons_with(lead, score, at=at)}
     if better:
-        changes |= {"tier": score.tier, "tier_rank": _rank(score)}
+        changes |= {"tier": score.tier, "tier_rank": rank_of(score=score)}
+    if lead.pql_at is None:
+        changes |= {"pql_at": at}
     verb, note = "add_reason" if new else "upgrade", f"{score.rule_set.name}: {score.tier}."
+    if lead.stage == Stage.MQL:
+        verb = "qualify"
     return moves.make(lead=lead, verb=verb, by=None, at=at, note=note, data=data, **changes)
 
 
-def _still_called_for(lead: Lead) -> bool:
-    """Return whether any rule set of the motion has the account in a PQL tier, or holds a tier of the lead."""
+def _still_called_for(lead: Lead, score: Score | None) -> bool:
+    """Return whether any rule set of the motion has the account in a PQL tier, or holds a tier of the lead.
+
+    What marketing called for does not depend on use; only an account that is excluded is nobody's lead.
+    """
+    if lead.mql_at is not None and (score is None or score.status != Status.EXCLUDED):
+        return True
     scores = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion)
     return any(score.is_pql or _tiers(lead, score) & set(score.held) for score in scores)
 
@@ -202,7 +242,7 @@ def _rule_sets(lead: Lead) -> set[int]:
     return {reason["rule_set"] for reason in lead.reasons}
 
 
-def _rank(score: Score) -> int:
+def rank_of(*, score: Score) -> int:
     """Return the place of the score's tier in its version; 1 is the best."""
     return [tier["name"] for tier in score.version.document["tiers"]].index(score.tier) + 1
 

@@ -9,47 +9,68 @@ from django.db import transaction
 from django.db.models import Q
 
 from routing import decision, handling
-from routing.leads import assigning, moves
+from routing.leads import aside, assigning, evidence, moves, reasons
 from routing.leads.moves import LeadError
-from routing.models import AE, Lead, Membership, Pool, State
+from routing.models import AE, Lead, Stage, State, Via
 from scoring import facts
+from scoring.models import Account, Outcome, Source
 
 How = assigning.How
 
 
-class ReasonMissing(LeadError):
-    """The move needs a reason in words."""
-
-
 class SnoozeEnded(LeadError):
-    """The time until which to snooze is not in the future."""
+    """A lead is to be put aside until a time that is not in the future, or for no end at all."""
 
 
 class NotAvailable(LeadError):
     """The AE cannot be given the lead."""
 
 
-def accept(*, lead: Lead, by: User | None, at: datetime) -> Lead:
+def accept(*, lead: Lead, by: User | None, at: datetime, via: Via | None = None) -> Lead:
     """Take a lead on: it becomes an SQL, and a snooze ends. Returns the lead as it is now; raises IllegalMove."""
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        return moves.make(lead=held, verb="accept", by=by, at=at, accepted_at=at, snoozed_until=None)
+        return moves.make(lead=held, verb="accept", by=by, at=at, via=via, accepted_at=at)
 
 
-def snooze(*, lead: Lead, until: datetime, by: User | None, at: datetime) -> Lead:
-    """Put a lead aside until a time. Returns the lead as it is now; raises IllegalMove, SnoozeEnded."""
-    if until <= at:
+def snooze(
+    *,
+    lead: Lead,
+    until: datetime | None,
+    by: User | None,
+    at: datetime,
+    or_signal: bool = False,
+    via: Via | None = None,
+) -> Lead:
+    """Put a lead aside until a time; with `or_signal` until there is new evidence, if that comes first.
+
+    Returns the lead as it is now; raises IllegalMove, SnoozeEnded.
+    """
+    if until is None and not or_signal:
+        raise SnoozeEnded("Say until when to snooze, or that the next new signal ends it.")
+    if until is not None and until <= at:
         raise SnoozeEnded("Snooze until a time that is still to come.")
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        data = {"until": until.isoformat()}
-        return moves.make(lead=held, verb="snooze", by=by, at=at, data=data, snoozed_until=until)
+        kept = evidence.keep(lead=held, at=at) if or_signal else None
+        return moves.make(
+            lead=held,
+            verb="snooze",
+            by=by,
+            at=at,
+            via=via,
+            data={"until": until and until.isoformat(), "or_signal": or_signal},
+            snoozed_until=until,
+            wakes_on_signal=or_signal,
+            kept=kept,
+            look_at=at if or_signal else None,
+        )
 
 
-def wake(*, lead: Lead, by: User | None, at: datetime) -> Lead:
+def wake(*, lead: Lead, by: User | None, at: datetime, via: Via | None = None) -> Lead:
     """End a lead's snooze. Returns the lead as it is now; raises IllegalMove."""
     with transaction.atomic():
-        return moves.make(lead=moves.lock(lead=lead), verb="wake", by=by, at=at, snoozed_until=None)
+        return moves.make(lead=moves.lock(lead=lead), verb="wake", by=by, at=at, via=via)
 
 
 def wake_snoozed(*, at: datetime) -> int:
@@ -58,32 +79,102 @@ def wake_snoozed(*, at: datetime) -> int:
     return sum(_wake_if_over(lead, at=at) for lead in list(over.only("pk", "account")))
 
 
-def disqualify(*, lead: Lead, reason: str, by: User | None, at: datetime) -> Lead:
-    """Close a lead that is not one, and say why. Returns the closed lead; raises IllegalMove, ReasonMissing."""
-    return _close(lead, "disqualify", reason=_words(reason, "disqualified"), by=by, at=at)
+def disqualify(
+    *, lead: Lead, reason: str, by: User | None, at: datetime, words: str = "", via: Via | None = None
+) -> Lead:
+    """Close a lead that is not one, for a reason from the list, with words.
+
+    Returns the closed lead; raises IllegalMove, UnknownReason, ReasonMissing.
+    """
+    return _close_for(lead, "disqualify", reason, words, by=by, at=at, via=via)
 
 
-def lose(*, lead: Lead, reason: str, by: User | None, at: datetime) -> Lead:
-    """Close an accepted lead that did not buy, and say why. Returns it; raises IllegalMove, ReasonMissing."""
-    return _close(lead, "lose", reason=_words(reason, "lost"), by=by, at=at)
+def lose(*, lead: Lead, reason: str, by: User | None, at: datetime, words: str = "", via: Via | None = None) -> Lead:
+    """Close an accepted lead that did not buy, for a reason from the list, with words.
+
+    Returns the closed lead; raises IllegalMove, UnknownReason, ReasonMissing.
+    """
+    return _close_for(lead, "lose", reason, words, by=by, at=at, via=via)
 
 
-def win(*, lead: Lead, by: User | None, at: datetime, amount: Decimal | None = None) -> Lead:
+def recycle(
+    *,
+    lead: Lead,
+    until: datetime,
+    reason: str,
+    by: User | None,
+    at: datetime,
+    words: str = "",
+    via: Via | None = None,
+) -> Lead:
+    """Close a lead whose time has not come: none opens for the account before `until`, and then only for new evidence.
+
+    The evidence of today is kept with it. Returns the closed lead; raises IllegalMove, SnoozeEnded, UnknownReason,
+    ReasonMissing.
+    """
+    if until <= at:
+        raise SnoozeEnded("Let it cool down until a time that is still to come.")
+    with transaction.atomic():
+        held = moves.lock(lead=lead)
+        why, told = reasons.find(kind="recycle", name=reason, words=words)
+        return assigning.close(
+            lead=held,
+            verb="recycle",
+            by=by,
+            at=at,
+            via=via,
+            reason=told,
+            data={"until": until.isoformat()},
+            closed_for=why,
+            cool_until=until,
+            look_at=until,
+            kept=evidence.keep(lead=held, at=at),
+        )
+
+
+def win(*, lead: Lead, by: User | None, at: datetime, amount: Decimal | None = None, via: Via | None = None) -> Lead:
     """Close a lead that bought, and record the account's Outcome `won`. Returns it; raises IllegalMove."""
     with transaction.atomic():
-        won = _close(lead, "win", reason="", by=by, at=at)
-        facts.record_outcome(
-            account=won.account,
-            kind="won",
-            at=at,
-            received_at=at,
-            message_id=f"lead:{won.pk}:won",
-            amount=amount,
-        )
+        told = f"lead:{lead.pk}:won"
+        won = _close(lead, "win", by=by, at=at, via=via, data={"outcome": told})
+        facts.record_outcome(account=won.account, kind="won", at=at, received_at=at, message_id=told, amount=amount)
     return won
 
 
-def reassign(*, lead: Lead, to: AE | None, by: User | None, at: datetime, note: str = "") -> Lead:
+def record_outcome(
+    *,
+    account: Account,
+    kind: str,
+    at: datetime,
+    received_at: datetime,
+    message_id: str,
+    source: Source | None,
+    amount: Decimal | None,
+    by: User | None,
+) -> tuple[Outcome, bool]:
+    """Record what the CRM tells of an account, once, and close its accepted leads if that was `won` or `lost`.
+
+    A lead that nobody accepted stays: what the account buys by itself closes it through the score. Returns the
+    outcome and whether it was new.
+    """
+    verb = {"won": "win", "lost": "lose"}.get(kind)
+    with transaction.atomic():
+        if verb and not Outcome.objects.filter(message_id=message_id).exists():
+            _settle(account, verb, message_id=message_id, by=by, at=received_at)
+        return facts.record_outcome(
+            account=account,
+            kind=kind,
+            at=at,
+            received_at=received_at,
+            message_id=message_id,
+            source=source,
+            amount=amount,
+        )
+
+
+def reassign(
+    *, lead: Lead, to: AE | None, by: User | None, at: datetime, note: str = "", via: Via | None = None
+) -> Lead:
     """Give a lead to another AE by hand; or, with `to=None`, back to the pool, whose turn decides among the others.
 
     The turn of the AE who had it is refunded. Given by hand within the pool the turn goes with the lead; else a lead
@@ -94,9 +185,9 @@ def reassign(*, lead: Lead, to: AE | None, by: User | None, at: datetime, note: 
         held = moves.lock(lead=lead)
         pool = held.pool
         if to is None:
-            _back_to_pool(held, by=by, at=at, note=note)
+            _back_to_pool(held, by=by, at=at, note=note, via=via)
         else:
-            _by_hand(held, to=AE.objects.select_related("user").get(pk=to.pk), by=by, at=at, note=note)
+            _by_hand(held, to=AE.objects.select_related("user").get(pk=to.pk), by=by, at=at, note=note, via=via)
         if pool:
             assigning.drain_later(pool=pool, at=at)
     return held
@@ -114,7 +205,8 @@ def release_orphans(*, at: datetime) -> int:
 
 def tend(*, at: datetime) -> int:
     """Do what time and interruptions leave to do: wake the snoozed, release orphans, drain; returns how many."""
-    return wake_snoozed(at=at) + release_orphans(at=at) + assigning.drain(at=at)
+    back = wake_snoozed(at=at) + aside.wake_on_signal(at=at) + aside.look_again(at=at)
+    return back + release_orphans(at=at) + assigning.drain(at=at)
 
 
 def _wake_if_over(lead: Lead, *, at: datetime) -> bool:
@@ -122,30 +214,39 @@ def _wake_if_over(lead: Lead, *, at: datetime) -> bool:
         held = moves.lock(lead=lead)
         if held.snoozed_until is None or held.snoozed_until > at:
             return False
-        moves.make(lead=held, verb="wake", by=None, at=at, note="The snooze is over.", snoozed_until=None)
+        moves.make(lead=held, verb="wake", by=None, at=at, note="The snooze is over.")
     return True
 
 
-def _close(lead: Lead, verb: str, *, reason: str, by: User | None, at: datetime) -> Lead:
+def _close(lead: Lead, verb: str, **said: Any) -> Lead:
     with transaction.atomic():
+        return assigning.close(lead=moves.lock(lead=lead), verb=verb, **said)
+
+
+def _close_for(lead: Lead, verb: str, reason: str, words: str, **who: Any) -> Lead:
+    why, told = reasons.find(kind=verb, name=reason, words=words)
+    return _close(lead, verb, reason=told, closed_for=why, **who)
+
+
+def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at: datetime) -> None:
+    """Close the accepted leads of an account, or of the one that it was merged into, as the CRM says."""
+    counts = account.merged_into_id or account.pk
+    accepted = Lead.objects.filter(account=counts, stage=Stage.SQL, state__in=moves.HELD).order_by("pk")
+    for lead in list(accepted):
         held = moves.lock(lead=lead)
-        return assigning.close(lead=held, verb=verb, by=by, at=at, reason=reason)
+        if not moves.refusal(lead=held, verb=verb):
+            data = {"outcome": message_id}
+            assigning.close(lead=held, verb=verb, by=by, at=at, via=Via.CRM, reason="As the CRM says.", data=data)
 
 
-def _words(reason: str, done: str) -> str:
-    if not reason.strip():
-        raise ReasonMissing(f"Say in a few words why the lead is {done}: rules are improved from the reasons.")
-    return reason.strip()
-
-
-def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str) -> None:
+def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str, via: Via | None) -> None:
     if lead.state != State.UNASSIGNED:
-        _take_from_ae(lead, verb="unassign", by=by, at=at, note=note)
+        _take_from_ae(lead, verb="unassign", by=by, at=at, note=note, via=via)
     plan = handling.plan_for(rule_set=lead.rule_set, tier=lead.tier, is_pql=True)
     assigning.route(lead=lead, plan=plan, at=at)
 
 
-def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str) -> None:
+def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str, via: Via | None) -> None:
     if not (to.is_active and to.user.is_active):
         raise NotAvailable(f"{to.name} no longer works leads: choose another AE.")
     if why := moves.refusal(lead=lead, verb="reassign"):
@@ -154,32 +255,25 @@ def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str) ->
         raise NotAvailable(f"{to.name} has the lead already: choose another AE.")
     refunded = assigning.take_back(lead=lead, at=at)
     record: dict[str, Any] = {"chosen": to.pk, "why": note or f"Given to {to.name} by hand."}
-    how, pool = How.BY_HAND, _pool_by_hand(lead, to)
+    how, pool = How.BY_HAND, assigning.pool_by_hand(lead=lead, to=to)
     if refunded and (passed := assigning.pass_turn(pool=refunded[0], turn=refunded[1], to=to, at=at)):
         how, pool = How.PASSED, refunded[0]
         record["turn"] = decision.turn_record(passed)
-    assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=record, by=by, at=at)
+    assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=record, by=by, at=at, via=via)
 
 
-def _pool_by_hand(lead: Lead, to: AE) -> Pool | None:
-    """Return the lead's pool if the AE is in it, else one of the AE's own, so that its capacity counts it."""
-    mine = Membership.objects.filter(ae=to, is_active=True).select_related("pool").order_by("pk")
-    pools = [membership.pool for membership in mine]
-    return lead.pool if lead.pool in pools or not pools else pools[0]
-
-
-def _take_from_ae(lead: Lead, *, verb: str, by: User | None, at: datetime, note: str) -> None:
+def _take_from_ae(lead: Lead, *, verb: str, by: User | None, at: datetime, note: str, via: Via | None = None) -> None:
     assigning.take_back(lead=lead, at=at)
     moves.make(
         lead=lead,
         verb=verb,
         by=by,
         at=at,
+        via=via,
         note=note,
         data={"from_ae": lead.ae_id},
         ae=None,
         assigned_at=None,
-        snoozed_until=None,
         unassigned_reason="Not routed yet.",
     )
 

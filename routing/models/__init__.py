@@ -1,20 +1,25 @@
 """The nouns of the storey that acts."""
 
 from routing.models.leads import (
+    MQL,
     Assignment,
     ClosedAs,
+    CloseReason,
     Lane,
     Lead,
     LeadMove,
     Origin,
     Stage,
     State,
+    Via,
 )
 from routing.models.people import AE, Handling, HandlingPolicy, Membership, Pool
 
 __all__ = [
     "AE",
+    "MQL",
     "Assignment",
+    "CloseReason",
     "ClosedAs",
     "Handling",
     "HandlingPolicy",
@@ -26,4 +31,5 @@ __all__ = [
     "Pool",
     "Stage",
     "State",
+    "Via",
 ]

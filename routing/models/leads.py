@@ -3,9 +3,10 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from routing.models.people import AE, Pool
-from scoring.models import Account, RuleSet, RuleVersion
+from scoring.models import Account, RuleSet, RuleVersion, Source
 
 
 class Lane(models.Model):
@@ -52,6 +53,40 @@ class Origin(models.TextChoices):
     DIRECT = "direct", "entered by hand"
 
 
+class Via(models.TextChoices):
+    """From where a move was made."""
+
+    DESK = "desk", "desk"
+    API = "api", "API"
+    ADMIN = "admin", "admin"
+    SYSTEM = "system", "system"
+    CRM = "crm", "CRM"
+
+
+class CloseReason(models.Model):
+    """A reason for which leads are closed by people; the list is the admin's."""
+
+    class Kind(models.TextChoices):
+        DISQUALIFY = "disqualify", "it is not a lead"
+        LOSE = "lose", "they did not buy"
+        RECYCLE = "recycle", "not now"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    name = models.CharField(max_length=100)
+    needs_words = models.BooleanField(default=False)  # says nothing without them: "Other"
+    is_active = models.BooleanField(default=True)  # offered; one that leads were closed for is kept for ever
+    place = models.PositiveSmallIntegerField(default=0)  # in the list
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("kind", Lower("name"), name="reason_is_listed_once"),
+            models.CheckConstraint(condition=~Q(name=""), name="reason_has_a_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Lead(models.Model):
     """An account that somebody should talk to, for one motion. Open until it is closed."""
 
@@ -74,12 +109,22 @@ class Lead(models.Model):
     pool = models.ForeignKey(Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
     unassigned_reason = models.TextField(blank=True)
     opened_at = models.DateTimeField()
+    # When it became what: a lead may be an MQL and a PQL before somebody accepts it as an SQL.
+    mql_at = models.DateTimeField(null=True, blank=True)
+    pql_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)
     assigned_at = models.DateTimeField(null=True, blank=True)  # to the present AE
     first_touched_at = models.DateTimeField(null=True, blank=True)  # by a person
-    accepted_at = models.DateTimeField(null=True, blank=True)
     snoozed_until = models.DateTimeField(null=True, blank=True)
+    wakes_on_signal = models.BooleanField(default=False)  # snoozed until there is new evidence, or until then
     closed_at = models.DateTimeField(null=True, blank=True)
-    close_reason = models.TextField(blank=True)
+    closed_for = models.ForeignKey(CloseReason, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
+    close_reason = models.TextField(blank=True)  # in words
+    cool_until = models.DateTimeField(null=True, blank=True)  # recycled: no new lead before
+    # What each rule gave when the lead was put aside; what comes on top is new evidence: see leads.evidence.
+    kept = models.JSONField(null=True, blank=True)
+    # Put aside: when it is looked whether there is new evidence. Snoozed: since when scores were not looked at.
+    look_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -113,11 +158,33 @@ class Lead(models.Model):
                 name="open_lead_has_an_ae_or_a_reason",
             ),
             models.CheckConstraint(
-                condition=Q(state="snoozed", snoozed_until__isnull=False)
-                | (~Q(state="snoozed") & Q(snoozed_until__isnull=True)),
+                condition=(Q(state="snoozed") & (Q(snoozed_until__isnull=False) | Q(wakes_on_signal=True)))
+                | (~Q(state="snoozed") & Q(snoozed_until__isnull=True, wakes_on_signal=False)),
                 name="snoozed_lead_says_until_when",
             ),
-            models.CheckConstraint(condition=~Q(stage="sql") | Q(accepted_at__isnull=False), name="sql_was_accepted"),
+            models.CheckConstraint(
+                condition=~Q(wakes_on_signal=True) | Q(kept__isnull=False, look_at__isnull=False),
+                name="waiting_for_a_signal_needs_what_was_before",
+            ),
+            # A stage that was reached is dated, and nothing is dated that was not.
+            models.CheckConstraint(condition=~Q(stage="mql") | Q(mql_at__isnull=False), name="mql_is_dated"),
+            models.CheckConstraint(
+                condition=Q(stage="pql", pql_at__isnull=False) | Q(stage="mql", pql_at__isnull=True) | Q(stage="sql"),
+                name="pql_is_dated",
+            ),
+            models.CheckConstraint(
+                condition=Q(stage="sql", accepted_at__isnull=False) | (~Q(stage="sql") & Q(accepted_at__isnull=True)),
+                name="sql_was_accepted",
+            ),
+            models.CheckConstraint(
+                condition=~Q(origin="mql") | Q(mql_at__isnull=False), name="marketing_lead_was_an_mql"
+            ),
+            models.CheckConstraint(condition=~Q(origin="pql") | Q(pql_at__isnull=False), name="lead_by_use_was_a_pql"),
+            models.CheckConstraint(
+                condition=(Q(closed_as="recycled", cool_until__isnull=False, kept__isnull=False))
+                | (~Q(closed_as="recycled") & Q(cool_until__isnull=True)),
+                name="recycled_lead_cools_down",
+            ),
         ]
         indexes = [
             # An AE's queue, and its counts.
@@ -128,6 +195,10 @@ class Lead(models.Model):
             models.Index(fields=["tier_rank", "opened_at"], name="lead_waiting", condition=Q(state="unassigned")),
             # Whose snooze is over.
             models.Index(fields=["snoozed_until"], name="lead_snoozed", condition=Q(state="snoozed")),
+            # Where it is time to look for new evidence.
+            models.Index(fields=["state", "look_at"], name="lead_put_aside", condition=Q(look_at__isnull=False)),
+            # What became of the account's last lead.
+            models.Index(fields=["account", "motion", "closed_at"], name="lead_closed", condition=Q(state="closed")),
         ]
 
     def __str__(self) -> str:
@@ -139,6 +210,36 @@ class Lead(models.Model):
         return self.state != State.CLOSED
 
 
+class MQL(models.Model):
+    """A marketing system's word that an account has qualified by its marketing. Kept, whatever became of it."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="mqls")
+    rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="+")  # whose motion it is for
+    source = models.ForeignKey(Source, null=True, on_delete=models.PROTECT, related_name="+")
+    message_id = models.CharField(max_length=512, unique=True)  # the same word counts once
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    note = models.TextField(blank=True)  # which campaign, which form
+    # Which it opened or joined; null: none, and why.
+    lead = models.ForeignKey(Lead, null=True, on_delete=models.PROTECT, related_name="mqls")
+    waits = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(lead__isnull=False, waits="") | (Q(lead__isnull=True) & ~Q(waits="")),
+                name="mql_has_a_lead_or_a_reason",
+            ),
+        ]
+        indexes = [
+            # What is taken up when the account has cooled down.
+            models.Index(fields=["account", "id"], name="mql_waiting", condition=Q(lead__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"MQL {self.message_id}"
+
+
 class LeadMove(models.Model):
     """One thing that happened to a lead. Append-only; the lead's history."""
 
@@ -146,6 +247,7 @@ class LeadMove(models.Model):
     at = models.DateTimeField()
     # Null: the system did it.
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    via = models.CharField(max_length=6, choices=Via.choices)
     verb = models.CharField(max_length=16)
     from_state = models.CharField(max_length=10, blank=True)  # empty: the lead was not there before
     to_state = models.CharField(max_length=10)
@@ -154,8 +256,20 @@ class LeadMove(models.Model):
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="+")  # after it
     note = models.TextField(blank=True)
     data = models.JSONField(default=dict)
+    # Of what can be undone, the fields that it changed, as they were; of what undid it, the other way round.
+    was = models.JSONField(null=True, blank=True)
+    # A move of the same lead (the migration says so to the database); it is undone once.
+    undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.CASCADE, related_name="undone_by")
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(via__in=Via.values), name="move_is_from_somewhere"),
+            models.CheckConstraint(condition=Q(by__isnull=True) | ~Q(via="system"), name="system_is_no_person"),
+            models.CheckConstraint(
+                condition=Q(verb="undo", undoes__isnull=False) | (~Q(verb="undo") & Q(undoes__isnull=True)),
+                name="undo_says_what_it_undoes",
+            ),
+        ]
         indexes = [models.Index(fields=["lead", "id"], name="moves_of_lead")]
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ from scoring.facts.arrivals import (
     watch,
 )
 from scoring.facts.conversions import CONVERSIONS, InvalidConversions, run_conversions, set_conversions
-from scoring.facts.outcomes import account_named, exclude, lift_exclusion, record_outcome
+from scoring.facts.outcomes import account_named, exclude, lift_exclusion, record_outcome, retract_outcome
 from scoring.facts.partitions import prepare_partitions
 from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of, record
 from scoring.facts.retention import RETENTION, KeptTooShort, drop_later, keep_events, run_retention
@@ -91,6 +91,7 @@ __all__ = [
     "properties_seen",
     "record",
     "record_outcome",
+    "retract_outcome",
     "revoke_key",
     "run_conversions",
     "run_merge",

@@ -51,6 +51,20 @@ def record_outcome(
     return outcome, is_new
 
 
+def retract_outcome(*, message_id: str, at: datetime) -> bool:
+    """Take back an outcome that was told by mistake, and touch its account; returns whether there was one.
+
+    What it was is then with whoever told it: here it never happened, so that it may be told again.
+    """
+    with transaction.atomic():
+        told = Outcome.objects.select_for_update().filter(message_id=message_id).first()
+        if told is None:
+            return False
+        told.delete()
+        handoffs.touch(accounts=[told.account_id], cause="outcome", lane=Lane.LIVE, at=at)
+    return True
+
+
 def _held(account: Account) -> int | None:
     """Return into which account it was merged, if it was, and let nobody change that until the transaction's end."""
     with cursor() as c:

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
@@ -6,7 +7,7 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from routing import people
+from routing import leads, people
 from routing.models import AE, HandlingPolicy, Membership, Pool
 from scoring import facts, jobs, rules
 from scoring.models import Account, Exclusion, Identity, Job, Key, Parked, ProductUser, RuleSet, RuleVersion, Source
@@ -64,6 +65,8 @@ class TestWhoEnters(World):
 class TestEveryPage(World):
     def test_lists_and_shows_what_there_is(self) -> None:
         rules.publish(version=rules.draft(text=RULES + "# more", by=None, at=NOW), note="test", by=None, at=NOW)
+        told: dict[str, Any] = {"at": NOW, "received_at": NOW, "message_id": "mql", "source": None}
+        leads.market(account=desk_world.account("acme"), rule_set=RuleSet.objects.get(), **told)
         assert self.client.get("/admin/").status_code == 200
         for model, pages in admin.site._registry.items():
             name = f"{model._meta.app_label}_{model._meta.model_name}"

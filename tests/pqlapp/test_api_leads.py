@@ -55,16 +55,46 @@ class TestLeads:
         assert won["moves"][-1]["by"] == "ben@example.com"
         assert Outcome.objects.get(account=world.acme).amount == 900
 
-    def test_are_lost_or_disqualified_with_a_reason(self, world: World) -> None:
-        assert act(world, "lose", {"reason": "price"}, status=409)["type"] == "urn:pql:problem:illegal-move"
+    def test_are_lost_or_disqualified_for_a_reason_from_the_list(self, world: World) -> None:
+        assert act(world, "lose", {"reason": "no budget"}, status=409)["type"] == "urn:pql:problem:illegal-move"
         assert act(world, "disqualify", {"reason": "  "}, status=422)["faults"][0]["path"] == "reason"
-        assert act(world, "disqualify", {"reason": "a student"})["close_reason"] == "a student"
+        assert "choose one of" in act(world, "disqualify", {"reason": "a student"}, status=422)["detail"]
+        assert "students" in [r["name"].lower() for r in world.ben.get("close-reasons?kind=disqualify")["results"]]
+        closed_lead = act(world, "disqualify", {"reason": "students", "words": "of a course"})
+        assert closed_lead["close_reason"] == "Students: of a course"
+        assert closed_lead["moves"][-1]["via"] == "api"
         closed = act(world, "accept", status=409)
         assert "is closed" in closed["detail"]
 
     def test_snooze_ends_in_the_future(self, world: World) -> None:
         refused = act(world, "snooze", {"until": "2026-03-01T09:00:00Z"}, status=422)
         assert "still to come" in refused["detail"]
+
+    def test_snooze_waits_for_a_signal_and_is_woken(self, world: World) -> None:
+        snoozed = act(world, "snooze", {"or_signal": True})
+        assert (snoozed["snoozed_until"], snoozed["wakes_on_signal"]) == (None, True)
+        assert act(world, "wake")["state"] == "assigned"
+        assert act(world, "snooze", {}, status=422)["detail"].startswith("Say until when")
+
+    def test_are_recycled_and_put_back(self, world: World) -> None:
+        recycled = act(world, "recycle", {"until": "2026-05-01T00:00:00Z", "reason": "Budget next year"})
+        assert (recycled["closed_as"], recycled["cool_until"]) == ("recycled", "2026-05-01T00:00:00Z")
+        move = recycled["moves"][-1]["id"]
+        assert act(world, "undo", {"move": move - 1}, status=409)["type"] == "urn:pql:problem:cannot-undo"
+        back = act(world, "undo", {"move": move})
+        assert (back["state"], back["cool_until"], back["moves"][-1]["undoes"]) == ("assigned", None, move)
+        assert "undone already" in act(world, "undo", status=409)["detail"]
+
+    def test_are_entered_by_hand_by_who_works_them(self, world: World) -> None:
+        body = {"account": "globex", "rule_set": "new-business", "note": "met at a fair"}
+        ann = AE.objects.get(user=world.ann.user)
+        assert world.ben.post("leads", body | {"ae": ann.pk}, status=403)
+        assert world.server_key.post("leads", body, status=422)["faults"][0]["path"] == "ae"
+        lead = world.ben.post("leads", body, status=201)
+        assert (lead["origin"], lead["stage"], lead["ae"]["name"]) == ("direct", "sql", "Ben")
+        assert world.ben.post("leads", body, status=409)["type"] == "urn:pql:problem:has-lead"
+        assert world.manager.post("leads", body | {"rule_set": "nope"}, status=422)["faults"][0]["path"] == "rule_set"
+        assert world.manager.post("leads", body | {"account": "nope"}, status=422)["faults"][0]["path"] == "account"
 
     def test_are_reassigned_by_a_manager(self, world: World) -> None:
         ann = AE.objects.get(user=world.ann.user)
@@ -80,6 +110,30 @@ class TestLeads:
 
     def test_reassign_has_to_say_to_whom(self, world: World) -> None:
         assert act(world, "reassign", {}, by="manager", status=422)["faults"][0]["path"] == "ae"
+
+
+class TestMQLs:
+    def test_are_told_once_by_marketing_systems(self, world: World) -> None:
+        body = {"message_id": "hs-1", "account": "globex", "rule_set": "new-business", "note": "Webinar"}
+        word = world.server_key.post("mqls", body, status=201)
+        lead = world.manager.get(f"leads/{word['lead']}")
+        assert (lead["stage"], lead["origin"], lead["mql_at"], lead["pql_at"]) == ("mql", "mql", word["at"], None)
+        assert world.server_key.post("mqls", body, status=200)["id"] == word["id"]
+        assert [w["message_id"] for w in world.manager.get("mqls?account=globex")["results"]] == ["hs-1"]
+        assert world.manager.get(f"mqls/{word['id']}")["waits"] == ""
+
+    def test_join_the_lead_that_is_open(self, world: World) -> None:
+        body = {"message_id": "hs-2", "account": "acme", "rule_set": "new-business", "at": "2026-03-08T10:00:00Z"}
+        assert world.server_key.post("mqls", body, status=201)["lead"] == world.lead.pk
+        assert world.ben.get(f"leads/{world.lead.pk}")["mql_at"] == "2026-03-08T10:00:00Z"
+
+
+class TestCRM:
+    def test_closes_an_accepted_lead_as_lost(self, world: World) -> None:
+        act(world, "accept")
+        world.server_key.post("outcomes", {"message_id": "sf-1", "account": "acme", "kind": "lost"}, status=201)
+        lead = world.ben.get(f"leads/{world.lead.pk}")
+        assert (lead["closed_as"], lead["moves"][-1]["via"]) == ("lost", "crm")
 
 
 class TestPeople:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection, transaction
 
-from routing.models import AE, Assignment, Lead, Membership, Pool
+from routing.models import AE, Assignment, Lead, LeadMove, Membership, Pool
 from tests.routing import world
 from tests.routing.world import NOW
 
@@ -29,6 +29,7 @@ def lead(**changes: Any) -> Lead:
         "opening": {},
         "ae": AE.objects.first() or world.ae("ann"),
         "opened_at": NOW,
+        "pql_at": NOW,
         "assigned_at": NOW,
     }
     return Lead.objects.create(**values | changes)
@@ -49,6 +50,16 @@ class TestLead:
             ({"state": "snoozed"}, "snoozed_lead_says_until_when"),
             ({"snoozed_until": NOW}, "snoozed_lead_says_until_when"),
             ({"stage": "sql"}, "sql_was_accepted"),
+            ({"accepted_at": NOW}, "sql_was_accepted"),
+            ({"stage": "pql", "pql_at": None, "origin": "direct"}, "pql_is_dated"),
+            ({"stage": "mql", "pql_at": None, "origin": "direct"}, "mql_is_dated"),
+            ({"stage": "mql", "mql_at": NOW}, "pql_is_dated"),
+            ({"origin": "mql"}, "marketing_lead_was_an_mql"),
+            ({"stage": "sql", "accepted_at": NOW, "pql_at": None}, "lead_by_use_was_a_pql"),
+            ({"wakes_on_signal": True, "kept": {}, "look_at": NOW}, "snoozed_lead_says_until_when"),
+            ({"state": "snoozed", "wakes_on_signal": True}, "waiting_for_a_signal_needs_what_was_before"),
+            ({"cool_until": NOW}, "recycled_lead_cools_down"),
+            ({"state": "closed", "closed_as": "recycled", "closed_at": NOW}, "recycled_lead_cools_down"),
             ({"stage": "xql"}, "lead_stage_is_known"),
             ({"origin": "xql"}, "lead_origin_is_known"),
         ],
@@ -63,6 +74,38 @@ class TestLead:
         lead(state="closed", closed_as="lost", closed_at=NOW)
         with pytest.raises(IntegrityError, match="one_open_lead_per_account_and_motion"):
             lead()
+
+
+class TestMove:
+    def made(self, of: Lead, **changes: Any) -> LeadMove:
+        values = {"lead": of, "at": NOW, "verb": "accept", "via": "desk", "to_state": "assigned", "to_stage": "sql"}
+        return LeadMove.objects.create(**values | changes)
+
+    @pytest.mark.parametrize(
+        ("changes", "constraint"),
+        [
+            ({"via": "fax"}, "move_is_from_somewhere"),
+            ({"verb": "undo"}, "undo_says_what_it_undoes"),
+        ],
+    )
+    def test_is_refused_where_its_parts_do_not_fit(self, changes: dict[str, Any], constraint: str) -> None:
+        with pytest.raises(IntegrityError, match=constraint):
+            self.made(lead(), **changes)
+
+    def test_is_no_persons_if_the_system_made_it(self) -> None:
+        one = lead()
+        with pytest.raises(IntegrityError, match="system_is_no_person"):
+            self.made(one, via="system", by=world.ae("ben").user)
+
+    def test_undoes_one_of_the_same_lead_once(self) -> None:
+        one, other = lead(), lead(motion="expansion")
+        move = self.made(one)
+        with pytest.raises(IntegrityError, match="undone_move_is_of_the_same_lead"), transaction.atomic():
+            self.made(other, verb="undo", undoes=move)
+            connection.check_constraints()
+        self.made(one, verb="undo", undoes=move)
+        with pytest.raises(IntegrityError, match="undoes_id"):
+            self.made(one, verb="undo", undoes=move)
 
 
 class TestAssignment:

@@ -81,13 +81,13 @@ class TestSnooze:
 class TestClose:
     def test_disqualify_needs_a_reason(self) -> None:
         two()
-        with pytest.raises(leads.ReasonMissing, match="why the lead is disqualified"):
+        with pytest.raises(leads.ReasonMissing, match="Choose why"):
             leads.disqualify(lead=opened(), reason="  ", by=None, at=NOW)
 
     def test_disqualify_keeps_the_reason_and_ends_the_assignment(self) -> None:
         ann, _ = two()
         lead = leads.disqualify(lead=opened(), reason=" students ", by=ann.user, at=later(hours=1))
-        assert (lead.state, lead.closed_as, lead.close_reason, lead.ae) == ("closed", "disqualified", "students", ann)
+        assert (lead.state, lead.closed_as, lead.close_reason, lead.ae) == ("closed", "disqualified", "Students", ann)
         assert Assignment.objects.get(lead=lead).released_at == later(hours=1)
 
     def test_win_records_the_outcome_once(self) -> None:
@@ -108,7 +108,7 @@ class TestClose:
         ann, _ = two()
         lead = leads.accept(lead=opened(), by=ann.user, at=NOW)
         lost = leads.lose(lead=lead, reason="no budget", by=ann.user, at=NOW)
-        assert (lost.closed_as, lost.stage, lost.close_reason) == ("lost", "sql", "no budget")
+        assert (lost.closed_as, lost.stage, lost.close_reason) == ("lost", "sql", "No budget")
 
     def test_gives_the_freed_capacity_to_the_highest_tier_that_waits_longest(
         self, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks

@@ -19,7 +19,7 @@ from pqlapp.api import auth, bodies, serializers
 from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
 from pqlapp.api.views.door import Door, now
-from routing import queue
+from routing import leads, queue
 from scoring import engine, facts, rules, scores
 from scoring.models import (
     SHARDS,
@@ -200,12 +200,15 @@ class OutcomeView(Door):
 
     @extend_schema(request=bodies.NewOutcome, responses={201: serializers.OutcomeShown, 200: serializers.OutcomeShown})
     def create(self, request: Request) -> Response:
-        """Record an outcome once: 201 if it is new, 200 with the stored one if its message_id is known."""
+        """Record an outcome once: 201 if it is new, 200 with the stored one if its message_id is known.
+
+        `won` and `lost`, as CRMs say it, close the account's accepted leads.
+        """
         said, received_at = self.read(bodies.NewOutcome), now()
         account = facts.account_named(external_id=said["account"])
         if account is None:
             raise ValidationError({"account": f"no account is known as {said['account'][:200]!r}"})
-        outcome, is_new = facts.record_outcome(
+        outcome, is_new = leads.record_outcome(
             account=account,
             kind=said["kind"],
             at=said.get("at", received_at),
@@ -213,6 +216,7 @@ class OutcomeView(Door):
             message_id=said["message_id"],
             source=auth.source(request=request),
             amount=said["amount"],
+            by=auth.person(request=request),
         )
         bell.ring(shards=[shard_of(outcome.account_id)])
         return Response(serializers.OutcomeShown(outcome).data, status=201 if is_new else 200)

@@ -6,19 +6,20 @@ from typing import Any, cast
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from pqlapp import bell
-from pqlapp.api import auth, bodies, serializers
+from pqlapp.api import auth, bodies, entered, serializers
 from pqlapp.api import filters as lists
-from pqlapp.api.permissions import OVERSEERS, WORKERS
+from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
 from pqlapp.api.views.door import Door, now
 from routing import leads, queue
-from routing.models import AE, Lead, Membership, Pool
-from scoring.models import shard_of
+from routing.models import AE, MQL, Assignment, CloseReason, Lead, LeadMove, Membership, Pool, Via
+from scoring import facts
+from scoring.models import Account, RuleSet, shard_of
 
 
 class LeadView(Door):
@@ -27,11 +28,15 @@ class LeadView(Door):
     rights = {
         "list": WORKERS,
         "retrieve": WORKERS,
+        "create": WORKERS,
         "accept": WORKERS,
         "snooze": WORKERS,
         "disqualify": WORKERS,
         "win": WORKERS,
         "lose": WORKERS,
+        "recycle": WORKERS,
+        "wake": WORKERS,
+        "undo": WORKERS,
         "reassign": OVERSEERS,
     }
     filters = {"list": lists.LeadFilter}
@@ -41,18 +46,45 @@ class LeadView(Door):
         """Return the leads that the caller may see."""
         user = auth.person(request=self.request)
         visible = Lead.objects.all() if user is None else queue.visible_to(user=user)
-        related = visible.select_related("account", "rule_set", "version", "pool", "ae__user")
+        related = visible.select_related("account", "rule_set", "version", "pool", "ae__user", "closed_for")
         return related.defer("version__text", "version__document")
 
     @extend_schema(responses=serializers.LeadRow(many=True))
     def list(self, request: Request) -> Response:
         """List leads, the newest first."""
-        return self.page(self.get_queryset().defer("opening", "reasons", "why"), serializers.LeadRow)
+        return self.page(self.get_queryset().defer("opening", "reasons", "why", "kept"), serializers.LeadRow)
 
     @extend_schema(responses=serializers.LeadShown)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show a lead with why it opened, what happened to it, and who got it why."""
         return self._show(pk)
+
+    @extend_schema(request=bodies.NewLead, responses={201: serializers.LeadShown})
+    def create(self, request: Request) -> Response:
+        """Enter a lead by hand, with the AE who works it already: sales-qualified from the start."""
+        said, user = self.read(bodies.NewLead), auth.person(request=request)
+        lead = leads.enter(
+            account=_account(said["account"]),
+            rule_set=_rule_set(said["rule_set"]),
+            ae=self._working_ae(said["ae"]),
+            by=user,
+            at=now(),
+            note=said["note"],
+            via=Via.API,
+        )
+        return Response(serializers.LeadShown(_whole().get(pk=lead.pk)).data, status=201)
+
+    def _working_ae(self, asked: int | None) -> AE:
+        """Return the AE who is named, or the caller; an AE who is no overseer can only name itself."""
+        active = AE.objects.filter(is_active=True).select_related("user")
+        caller = auth.person(request=self.request)
+        own = active.filter(user=caller).first() if caller else None
+        ae = own if asked is None else active.filter(pk=asked).first()
+        if ae is None:
+            raise ValidationError({"ae": "name an AE who works leads: /api/v1/aes lists them"})
+        if ae != own and not auth.roles_of(request=self.request) & OVERSEERS:
+            raise PermissionDenied("an AE enters leads for itself only")
+        return ae
 
     @extend_schema(request=bodies.Nothing, responses=serializers.LeadShown)
     @action(detail=True, methods=["post"])
@@ -63,8 +95,28 @@ class LeadView(Door):
     @extend_schema(request=bodies.Snooze, responses=serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def snooze(self, request: Request, pk: str) -> Response:
-        """Put a lead aside until a time."""
+        """Put a lead aside until a time, or until there is new evidence."""
         return self._do(pk, bodies.Snooze, leads.snooze)
+
+    @extend_schema(request=bodies.Nothing, responses=serializers.LeadShown)
+    @action(detail=True, methods=["post"])
+    def wake(self, request: Request, pk: str) -> Response:
+        """End a lead's snooze."""
+        return self._do(pk, bodies.Nothing, leads.wake)
+
+    @extend_schema(request=bodies.Recycle, responses=serializers.LeadShown)
+    @action(detail=True, methods=["post"])
+    def recycle(self, request: Request, pk: str) -> Response:
+        """Close a lead whose time has not come: the account cools down."""
+        return self._do(pk, bodies.Recycle, leads.recycle)
+
+    @extend_schema(request=bodies.Undo, responses=serializers.LeadShown)
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Take the last move back, within ten minutes; a win's outcome is retracted."""
+        answer = self._do(pk, bodies.Undo, leads.undo)
+        bell.ring(shards=[shard_of(answer.data["account"]["id"])])
+        return answer
 
     @extend_schema(request=bodies.Reason, responses=serializers.LeadShown)
     @action(detail=True, methods=["post"])
@@ -95,7 +147,7 @@ class LeadView(Door):
     def _do(self, pk: str, kind: type[bodies.Body], verb: Callable[..., Lead]) -> Response:
         """Call the verb with the body's fields, and show the lead as it is then."""
         lead = get_object_or_404(self.get_queryset(), pk=pk)
-        done = verb(lead=lead, by=auth.person(request=self.request), at=now(), **self.read(kind))
+        done = verb(lead=lead, by=auth.person(request=self.request), at=now(), via=Via.API, **self.read(kind))
         return Response(serializers.LeadShown(_whole().get(pk=done.pk)).data)
 
     def _show(self, pk: str) -> Response:
@@ -105,8 +157,10 @@ class LeadView(Door):
 
 def _whole() -> QuerySet[Lead]:
     """The leads with all that is shown of one."""
-    related = Lead.objects.select_related("account", "rule_set", "version", "pool", "ae__user")
-    return related.prefetch_related("moves__by", "moves__ae__user", "assignments__ae__user", "assignments__pool")
+    related = Lead.objects.select_related("account", "rule_set", "version", "pool", "ae__user", "closed_for")
+    moves = LeadMove.objects.select_related("by", "ae__user").order_by("id")
+    made = Assignment.objects.select_related("ae__user", "pool").order_by("id")
+    return related.prefetch_related(Prefetch("moves", moves), Prefetch("assignments", made))
 
 
 def _reassign(*, ae: int | None, **said: Any) -> Lead:
@@ -114,6 +168,67 @@ def _reassign(*, ae: int | None, **said: Any) -> Lead:
     if ae is not None and to is None:
         raise ValidationError({"ae": f"there is no AE {ae}: /api/v1/aes lists them"})
     return leads.reassign(to=to, **said)
+
+
+def _account(external_id: str) -> Account:
+    account = facts.account_named(external_id=external_id)
+    if account is None:
+        raise ValidationError({"account": f"no account is known as {external_id[:200]!r}"})
+    return account
+
+
+def _rule_set(slug: str) -> RuleSet:
+    found = RuleSet.objects.filter(slug=slug).select_related("live_version").first()
+    if found is None:
+        raise ValidationError({"rule_set": f"there is no rule set {slug!r}: /api/v1/rule-sets lists them"})
+    return found
+
+
+class MQLView(Door):
+    """What marketing systems say: accounts that have qualified by their marketing."""
+
+    rights = {"list": OVERSEERS, "retrieve": OVERSEERS, "create": OWNERS}
+    filters = {"list": lists.MQLFilter}
+    queryset = MQL.objects.select_related("account", "rule_set")
+
+    @extend_schema(responses=entered.MQLShown(many=True))
+    def list(self, request: Request) -> Response:
+        """List marketing's words, the newest first."""
+        return self.page(self.get_queryset(), entered.MQLShown)
+
+    @extend_schema(responses=entered.MQLShown)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Show one, with what became of it."""
+        return Response(entered.MQLShown(get_object_or_404(self.get_queryset(), pk=pk)).data)
+
+    @extend_schema(request=bodies.NewMQL, responses={201: entered.MQLShown, 200: entered.MQLShown})
+    def create(self, request: Request) -> Response:
+        """Open a lead, or join the account's open one; once: 200 with what is stored if the message_id is known."""
+        said, received_at = self.read(bodies.NewMQL), now()
+        word, is_new = leads.market(
+            account=_account(said["account"]),
+            rule_set=_rule_set(said["rule_set"]),
+            at=said.get("at", received_at),
+            received_at=received_at,
+            message_id=said["message_id"],
+            source=auth.source(request=request),
+            note=said["note"],
+        )
+        return Response(entered.MQLShown(word).data, status=201 if is_new else 200)
+
+
+class CloseReasonView(Door):
+    """The reasons for which leads may be closed."""
+
+    rights = {"list": WORKERS}
+    filters = {"list": lists.CloseReasonFilter}
+    newest_first = False
+    queryset = CloseReason.objects.filter(is_active=True)
+
+    @extend_schema(responses=entered.CloseReasonShown(many=True))
+    def list(self, request: Request) -> Response:
+        """List them."""
+        return self.page(self.get_queryset(), entered.CloseReasonShown)
 
 
 class PoolView(Door):
