@@ -97,11 +97,16 @@ def decide(judged: Sequence[Judged], *, pool: str, claims: Sequence[Claim] = (),
         if claim.ae in able:
             return decided(claim.how, able[claim.ae], f"{able[claim.ae].name} {claim.why}.")
     if not able:
-        return decided(BY_TURN, None, _why_nobody(pool, judged))
+        return decided(BY_TURN, None, why_nobody(pool, judged))
     turn = rotation.turn([_member(one) for one in able.values()], cost=cost)
     chosen = next(one for one in able.values() if one.membership == turn.chosen)
     why = f"{chosen.name} was chosen by turn among {len(able)} of {len(judged)} in {pool}: {turn.why}."
     return decided(BY_TURN, chosen, why, turn)
+
+
+def why_nobody(pool: str, judged: Sequence[Judged]) -> str:
+    """Return in a sentence why nobody of a pool can take a lead."""
+    return eligibility.why_nobody(pool, [(one.contender.name, one.verdicts) for one in judged])
 
 
 def after(contender: Contender, turn: Turn, *, at: datetime) -> Contender:
@@ -163,17 +168,6 @@ def replay(recorded: Mapping[str, Any]) -> Replay:
 
 def _member(one: Contender) -> rotation.Member:
     return rotation.Member(one.membership, one.weight, one.credit, one.last_served_at)
-
-
-def _why_nobody(pool: str, judged: Sequence[Judged]) -> str:
-    if not judged:
-        return f"The pool {pool} has no members: add an AE to it."
-    return f"Nobody in {pool} can take it: " + ", ".join(_why_not(one) for one in judged) + "."
-
-
-def _why_not(one: Judged) -> str:
-    failed = "; ".join(verdict.detail for verdict in one.verdicts if not verdict.passed)
-    return f"{one.contender.name} ({failed})"
 
 
 def _told(one: Judged, turn: Turn | None) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def load_of(*, diff: Diff, at: datetime) -> list[Load]:
 
     An account opens none that has an open lead of the motion, or was with sales before.
     """
-    motion, plans = diff.version.document["motion"], _Plans(diff.version.rule_set)
+    motion = diff.version.document["motion"]
+    plans = _Plans(diff.version.rule_set, [change.account_id for change in diff.changes if change.after.is_pql])
     wanted = [change for change in diff.changes if plans.opens(change)]
     accounts = [change.account_id for change in wanted]
     mine = Lead.objects.filter(account__in=accounts, motion=motion).exclude(state=State.CLOSED)
@@ -80,7 +81,9 @@ def load_of(*, diff: Diff, at: datetime) -> list[Load]:
     comes: dict[handling.Plan, list[int]] = {}
     for change in wanted:
         if change.account_id not in have_one:
-            comes.setdefault(plans.of(change.after.tier, is_pql=True), []).append(change.account_id)
+            comes.setdefault(plans.of(change.after.tier, is_pql=True, account=change.account_id), []).append(
+                change.account_id
+            )
     colleagues = _colleagues(accounts)
     return [_load(plan, [colleagues.get(account) for account in those], at) for plan, those in _pooled(comes)]
 
@@ -94,17 +97,15 @@ def _pooled(comes: Mapping[handling.Plan, list[int]]) -> list[tuple[handling.Pla
 
 
 class _Plans:
-    """How each tier of a rule set is handled, asked for once."""
+    """How the accounts of a rule set are handled, asked for together."""
 
-    def __init__(self, rule_set: RuleSet) -> None:
+    def __init__(self, rule_set: RuleSet, accounts: Iterable[int]) -> None:
         self._rule_set = rule_set
-        self._known: dict[tuple[str, bool], handling.Plan] = {}
+        self._plans = handling.Plans(accounts)
 
-    def of(self, tier: str, *, is_pql: bool) -> handling.Plan:
-        """Return how the tier is handled."""
-        if (tier, is_pql) not in self._known:
-            self._known[tier, is_pql] = handling.plan_for(rule_set=self._rule_set, tier=tier, is_pql=is_pql)
-        return self._known[tier, is_pql]
+    def of(self, tier: str, *, is_pql: bool, account: int | None = None) -> handling.Plan:
+        """Return how the tier is handled; for an account, by which pool."""
+        return self._plans.of(rule_set=self._rule_set, tier=tier, is_pql=is_pql, account=account)
 
     def opens(self, change: Change) -> bool:
         """Return whether sales are to have the account by the new version, and were not by the old one."""

@@ -95,7 +95,7 @@ def set_pool(*, pool: Pool, name: str, rule_set: RuleSet | None, is_default: boo
             others.filter(is_default=True).update(is_default=False)
         pool.name, pool.rule_set, pool.is_default = name, rule_set, is_default
         pool.save()
-        leads.drain_later(at=at)
+        leads.drain_later(at=at, anew=True)
     return pool
 
 
@@ -150,7 +150,7 @@ def set_membership(
             defaults={"weight": weight, "capacity": capacity, "is_active": is_active},
             create_defaults={"weight": weight, "capacity": capacity, "is_active": is_active, "joined_at": at},
         )
-        leads.drain_later(at=at)
+        leads.drain_later(at=at, pool=pool)
     return membership
 
 
@@ -177,7 +177,7 @@ def set_handling(
         policy, _ = HandlingPolicy.objects.update_or_create(
             rule_set=rule_set, tier=tier, defaults={"handling": handling, "pool": pool}
         )
-        leads.drain_later(at=at)
+        leads.drain_later(at=at, anew=True)
     return policy
 
 

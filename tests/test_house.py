@@ -25,16 +25,18 @@ FLOORS: list[tuple[str, ...]] = [
     ("scoring.tiles", "scoring.engine", "scoring.imports"),
     ("scoring.facts", "scoring.rules", "scoring.previews", "scoring.bulk"),
     ("scoring.scores", "scoring.backtest", "scoring.trials", "scoring.discovery"),
-    ("routing.models", "routing.hours", "routing.calendars"),
+    ("routing.models", "routing.hours", "routing.calendars", "routing.routes"),
     (
         "routing.rotation",
         "routing.eligibility",
         "routing.handling",
+        "routing.roster",
         "routing.roles",
         "routing.outbox",
         "routing.carriers",
     ),
     ("routing.decision",),
+    ("routing.seats",),
     (
         "routing.leads",
         "routing.queue",
@@ -88,6 +90,7 @@ PURE = (
     "routing.decision",
     "routing.hours",
     "routing.calendars",
+    "routing.routes",
 )
 MAY_READ_THE_CLOCK = ("pqlapp", "scoring.tasks", "routing.tasks", "scoring.admin", "routing.admin")
 DOORS = (

@@ -5,7 +5,7 @@ waits is given out after the commit.
 """
 
 from routing.leads.aside import look_again, wake_on_signal
-from routing.leads.assigning import drain, drain_later, lock_pools
+from routing.leads.assigning import drain, drain_later, lock_pools, preview
 from routing.leads.entering import HasLead, NoRules, enter, market
 from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, refusal
 from routing.leads.opening import Considered, consider, open_all, open_crossed
@@ -55,6 +55,7 @@ __all__ = [
     "market",
     "open_all",
     "open_crossed",
+    "preview",
     "reassign",
     "record_outcome",
     "recycle",

@@ -1,21 +1,24 @@
 """Who gets a lead: decided under the pool's lock, and recorded with everything that the decision rests on."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThan
 
-from routing import decision, eligibility, handling
-from routing.decision import Claim, Contender, Decision, Judged
-from routing.eligibility import Candidate
+from routing import decision, handling, seats
+from routing.decision import Claim
 from routing.leads import moves
-from routing.models import AE, Assignment, Lead, Membership, Pool, State, Via
+from routing.models import AE, Assignment, Handling, Lead, Membership, Pool, State, Via
 from routing.rotation import Turn
+from routing.seats import Table
+from scoring.models import RuleSet
 
 How = Assignment.How
 
@@ -30,34 +33,69 @@ WHERE member.id = change.id
 """
 
 
+RELOOK = timedelta(
+    minutes=15
+)  # after which a lead that no pool takes is looked at again: its account may be known better
+MOST_AT_ONCE = 200  # leads that one drain gives out at most; the periodic task goes on
+CHUNK = 50
+
+
 class Routed(Enum):
     """How an attempt to find an AE went."""
 
     GIVEN = "given"
-    NOT_THIS_ONE = "not this one"  # somebody is free, but nobody for this very lead
-    NOBODY = "nobody"  # nobody could take any lead, or no pool takes it
+    BEHIND = "behind"  # a better lead waits that somebody could take
+    NOBODY = "nobody"  # nobody can take it now, or no pool takes it
 
 
 def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
-    """Give a locked, unassigned lead to a colleague who works the account already, or else by turn.
+    """Give a locked, unassigned lead to a colleague or owner of the account, or else by turn.
 
-    If nobody can take it, the lead and a record say why. Returns how it went.
+    A better lead that waits and could be given goes first: then this one waits behind it, and who frees the lead's
+    lock drains. If nobody can take it, the lead and a record say why, and when time alone may change that.
+    Returns how it went.
     """
+    lead.route = plan.route
     if plan.pool is None:
-        _leave(lead=lead, pool=None, reason=plan.reason, decision={"why": plan.reason}, at=at)
+        decided = {"why": plan.reason}
+        _leave(lead=lead, pool=None, reason=plan.reason, decision=decided, next_try_at=at + RELOOK, at=at)
         return Routed.NOBODY
     pool = lock_pools([plan.pool.pk])[plan.pool.pk]
-    members, decided = _decide(lead=lead, pool=pool)
-    record = {"pool": {"id": pool.pk, "name": pool.name}} | decision.record(decided)
-    if decided.chosen is None:
-        _leave(lead=lead, pool=pool, reason=decided.why, decision=record, at=at)
-        free = any(one.facts and eligibility.is_free(one.facts) for one in decided.judged)
-        return Routed.NOT_THIS_ONE if free else Routed.NOBODY
-    if decided.turn:
-        _change(decided.turn.changes, served={decided.turn.chosen: 1}, at=at)
-    ae = members[decided.chosen.membership].ae
-    give(lead=lead, pool=pool, ae=ae, how=How(decided.how), verb="assign", decision=record, by=None, at=at)
+    table = seats.table(pool=pool, at=at)
+    judged = table.judge(tier=lead.tier, asks=plan.asks, had_it=seats.had_before(lead))
+    found = decision.decide(judged, pool=pool.name, claims=_claims(lead, plan))
+    record = _rule(pool, plan) | decision.record(found)
+    if found.chosen is None:
+        when = table.free_by_clock(judged)
+        _leave(lead=lead, pool=pool, reason=found.why, decision=record, next_try_at=when, at=at)
+        return Routed.NOBODY
+    if _better_waits(lead, table):
+        reason = f"Waits its turn in {pool.name}: a better or older lead comes first."
+        _leave(lead=lead, pool=pool, reason=reason, decision={"why": reason}, next_try_at=at, at=at)
+        drain_later(at=at, pool=pool)
+        return Routed.BEHIND
+    if found.turn:
+        _change(found.turn.changes, served={found.turn.chosen: 1}, at=at)
+    ae = table.seats[found.chosen.membership].membership.ae
+    give(lead=lead, pool=pool, ae=ae, how=How(found.how), verb="assign", decision=record, by=None, at=at)
     return Routed.GIVEN
+
+
+def preview(*, account_id: int, rule_set: RuleSet, tier: str, at: datetime) -> dict[str, Any]:
+    """Return what would become of an account if it qualified now for a tier: the record. Writes nothing.
+
+    `why` says it in a sentence, `next_try_at` when the clock alone may free somebody, if nobody is free.
+    """
+    plan = handling.plan_for(rule_set=rule_set, tier=tier, is_pql=True, account=account_id)
+    if plan.handling is not Handling.SALES:
+        return {"why": f"Sales do not get it: {rule_set.name}, {tier} is handled as {plan.handling.label}."}
+    if plan.pool is None:
+        return {"why": plan.reason}
+    table = seats.table(pool=plan.pool, at=at)
+    judged = table.judge(tier=tier, asks=plan.asks)
+    found = decision.decide(judged, pool=plan.pool.name, claims=_claims(Lead(account_id=account_id), plan))
+    when = None if found.chosen else table.free_by_clock(judged)
+    return _rule(plan.pool, plan) | decision.record(found) | {"next_try_at": when and when.isoformat()}
 
 
 def give(
@@ -86,6 +124,8 @@ def give(
         pool=pool,
         assigned_at=at,
         unassigned_reason="",
+        next_try_at=None,
+        route=lead.route,
     )
 
 
@@ -159,93 +199,170 @@ def lock_pools(ids: Iterable[int]) -> dict[int, Pool]:
     return {pool.pk: pool for pool in pools}
 
 
-def drain(*, at: datetime, pool: Pool | None = None) -> int:
-    """Give the unassigned leads of one pool, or of all, to those who can take them now.
+def drain(*, at: datetime, pool: Pool | None = None, anew: bool = False) -> int:
+    """Give the unassigned leads of one pool, or of all, to those who can take them now; returns how many it gave.
 
-    The highest tier goes first, within it the oldest; each in a transaction of its own. Returns how many
-    were given out.
+    The highest tier goes first, within it the oldest; each in a transaction of its own. A pool in which nobody is
+    free costs a handful of queries, however many wait for it. With `anew` every waiting lead is held against the
+    routing rules first, because those have changed.
     """
-    waiting = Lead.objects.filter(state=State.UNASSIGNED).order_by("tier_rank", "opened_at", "pk")
+    if anew:
+        _plan_anew(at=at)
+    waiting = Lead.objects.filter(state=State.UNASSIGNED)
     if pool is not None:
-        waiting = waiting.filter(pool=pool)
-    plans = _Plans()
-    blocked: set[int | None] = set()  # pools in which nobody is free
-    given = 0
-    for lead in list(waiting.only("pk", "account", "rule_set", "tier", "unassigned_reason")):
-        plan = plans.of(lead)
-        if plan.pool is None and lead.unassigned_reason == plan.reason:
-            continue  # as it was: thousands may wait so, looked at every few seconds
-        if plan.pool is None or plan.pool.pk not in blocked:
-            with transaction.atomic():
-                given += _try_again(lead, blocked=blocked, at=at)
+        return _drain_pool(pool, at=at)
+    unplanned = waiting.filter(pool=None).filter(Q(next_try_at=None) | Q(next_try_at__lte=at))
+    given = sum(_try_again(lead, at=at) is Routed.GIVEN for lead in _in_order(unplanned)[:MOST_AT_ONCE])
+    pools = Pool.objects.filter(pk__in=waiting.exclude(pool=None).order_by().values("pool")).order_by("pk")
+    return given + sum(_drain_pool(each, at=at) for each in pools)
+
+
+def drain_later(*, at: datetime, pool: Pool | None = None, anew: bool = False) -> None:
+    """Drain once this transaction has let go of its locks; if that fails, the periodic task makes up for it."""
+    transaction.on_commit(partial(drain, at=at, pool=pool, anew=anew), robust=True)
+
+
+def _plan_anew(*, at: datetime) -> None:
+    """Route every waiting lead again that other rules than before would send elsewhere."""
+    waiting = _in_order(Lead.objects.filter(state=State.UNASSIGNED))
+    leads = list(waiting.only("pk", "account", "rule_set", "tier", "pool", "route", "stage", "origin"))
+    plans = handling.Plans(lead.account_id for lead in leads)
+    for lead in leads:
+        plan = _plan(lead, plans)
+        is_new = (plan.pool and plan.pool.pk, plan.route and plan.route.pk) != (lead.pool_id, lead.route_id)
+        if is_new or plan.pool is None:
+            _try_again(lead, at=at)
+
+
+def _drain_pool(pool: Pool, *, at: datetime) -> int:
+    """Give out what waits for one pool, best first, as long as somebody is free for it."""
+    given, tried = 0, set[int]()
+    while given < MOST_AT_ONCE and (leads := _givable(pool, at=at, but=tried)):
+        for lead in leads:
+            routed = _try_again(lead, at=at)
+            if routed is Routed.GIVEN:
+                given += 1
+                continue
+            tried.add(lead.pk)
+            break  # somebody is full now, or a better one has come: look again who is free for what
     return given
 
 
-class _Plans:
-    """The handling of each kind of lead, asked for once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], handling.Plan] = {}
-
-    def of(self, lead: Lead) -> handling.Plan:
-        """Return how the lead's tier is handled, as it was when first asked."""
-        kind = (lead.rule_set_id, lead.tier)
-        if kind not in self._known:
-            self._known[kind] = handling.plan_for(rule_set=lead.rule_set, tier=lead.tier, is_pql=True)
-        return self._known[kind]
-
-
-def drain_later(*, at: datetime, pool: Pool | None = None) -> None:
-    """Drain once this transaction has let go of its locks; if that fails, the periodic task makes up for it."""
-    transaction.on_commit(partial(drain, at=at, pool=pool), robust=True)
+def _givable(pool: Pool, *, at: datetime, but: Collection[int]) -> list[Lead]:
+    """Return the best of the pool's waiting leads that somebody can take; what the others wait for is kept up."""
+    waiting = Lead.objects.filter(state=State.UNASSIGNED, pool=pool)
+    table = seats.table(pool=pool, at=at)
+    free = Q(pk__in=[])
+    for tier, route_id, asks in _kinds(waiting):
+        judged = table.judge(tier=tier, asks=asks)
+        able = [one.contender.ae for one in judged if one.is_eligible]
+        kind = Q(tier=tier, route=route_id)
+        if able:
+            free |= kind & _not_had_by_all(able)
+        else:
+            _keep_up(waiting.filter(kind), decision.why_nobody(pool.name, judged), table.free_by_clock(judged))
+    return list(_in_order(waiting.filter(free).exclude(pk__in=but))[:CHUNK])
 
 
-def _try_again(lead: Lead, *, blocked: set[int | None], at: datetime) -> bool:
-    """Route a lead that waits, unless its pool is known to be blocked; returns whether somebody got it."""
-    held = moves.lock(lead=lead)
-    plan = handling.plan_for(rule_set=held.rule_set, tier=held.tier, is_pql=True)  # as it is under the lock
-    pool_id = plan.pool.pk if plan.pool else None
-    if held.state != State.UNASSIGNED or pool_id in blocked:
-        return False
-    routed = route(lead=held, plan=plan, at=at)
-    if routed is Routed.NOBODY and pool_id is not None:
-        blocked.add(pool_id)
-    return routed is Routed.GIVEN
+def _better_waits(lead: Lead, table: Table) -> bool:
+    """Return whether a better lead waits for the locked pool that somebody there could take now."""
+    better = _before(lead)
+    waiting = Lead.objects.filter(better, state=State.UNASSIGNED, pool=table.pool).exclude(pk=lead.pk)
+    for tier, route_id, asks in _kinds(waiting):
+        able = [one.contender.ae for one in table.judge(tier=tier, asks=asks) if one.is_eligible]
+        if able and waiting.filter(_not_had_by_all(able), tier=tier, route=route_id).exists():
+            return True
+    return False
 
 
-def _decide(*, lead: Lead, pool: Pool) -> tuple[dict[int, Membership], Decision]:
-    """Return the members of a locked pool, and who of them gets the lead."""
-    members = {member.pk: member for member in pool.memberships.select_related("ae__user").order_by("pk")}
-    return members, decision.decide(_judge(members.values(), lead, pool), pool=pool.name, claims=_claims(lead))
+def _kinds(waiting: QuerySet[Lead]) -> list[tuple[str, int | None, Sequence[str]]]:
+    """Return the kinds of leads among those waiting that the gates tell apart: tier, rule, and what that asks for."""
+    kinds = waiting.order_by("tier_rank", "tier", "route").values_list("tier", "route", "route__asks", "tier_rank")
+    return [(tier, route_id, asks or ()) for tier, route_id, asks, _ in kinds.distinct()]
 
 
-def _judge(members: Iterable[Membership], lead: Lead, pool: Pool) -> list[Judged]:
-    held = Lead.objects.filter(pool=pool, state__in=moves.HELD).order_by()
-    loads = dict(held.values_list("ae").annotate(Count("pk")))
-    had_it = set(Assignment.objects.filter(lead=lead, ae__isnull=False).values_list("ae", flat=True))
-    judged = []
-    for member in members:
-        facts = Candidate(
-            membership_active=member.is_active,
-            ae_active=member.ae.is_active,
-            log_in_active=member.ae.user.is_active,
-            open_leads=loads.get(member.ae_id, 0),
-            capacity=member.capacity,
-            had_it=member.ae_id in had_it,
-        )
-        judged.append(decision.judge(_contender(member), facts))
-    return judged
+def _not_had_by_all(aes: Sequence[int]) -> Q:
+    """Return the condition that not every one of these AEs had the lead before."""
+    had = Assignment.objects.filter(lead=OuterRef("pk"), ae__in=aes).order_by().values("lead")
+    number = had.annotate(number=Count("ae", distinct=True)).values("number")
+    return Q(LessThan(Coalesce(Subquery(number), 0), len(aes)))
 
 
-def _contender(member: Membership) -> Contender:
-    return Contender(member.pk, member.ae_id, member.ae.name, member.weight, member.credit, member.last_served_at)
+def _before(lead: Lead) -> Q:
+    """Return the condition that a lead goes before this one."""
+    same = Q(tier_rank=lead.tier_rank)
+    older = Q(opened_at__lt=lead.opened_at) | Q(opened_at=lead.opened_at, pk__lt=lead.pk)
+    return Q(tier_rank__lt=lead.tier_rank) | (same & older)
 
 
-def _claims(lead: Lead) -> list[Claim]:
-    """Return who goes before the rotation: the AE who has another open lead of the account, had first."""
+def _in_order(waiting: QuerySet[Lead]) -> QuerySet[Lead]:
+    return waiting.order_by("tier_rank", "opened_at", "pk")
+
+
+def _keep_up(waiting: QuerySet[Lead], reason: str, next_try_at: datetime | None) -> None:
+    """Let leads say why they wait now, where that has changed. One that somebody else holds is left as it is.
+
+    No lane is taken: nothing but the words changes, and it waits for nobody.
+    """
+    as_it_is = Q(unassigned_reason=reason, next_try_at=next_try_at)
+    with transaction.atomic():
+        stale = waiting.exclude(as_it_is).filter(~Q(assignments__ae__isnull=False)).order_by("pk")
+        if ids := list(stale.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)):
+            Lead.objects.filter(pk__in=ids).update(unassigned_reason=reason, next_try_at=next_try_at)
+
+
+def _plan(lead: Lead, plans: handling.Plans) -> handling.Plan:
+    return plans.of(
+        rule_set=lead.rule_set,
+        tier=lead.tier,
+        is_pql=True,
+        account=lead.account_id,
+        stage=lead.stage,
+        origin=lead.origin,
+    )
+
+
+def _try_again(lead: Lead, *, at: datetime) -> Routed | None:
+    """Route a lead that waits, in a transaction of its own; returns how it went, None if it waits no more."""
+    with transaction.atomic():
+        held = moves.lock(lead=lead)
+        if held.state != State.UNASSIGNED:
+            return None
+        return route(lead=held, plan=_plan(held, handling.Plans()), at=at)
+
+
+def _rule(pool: Pool, plan: handling.Plan) -> dict[str, Any]:
+    """Return as JSON data which pool was asked, and by which rule."""
+    rule = plan.route
+    asked = rule and {"id": rule.pk, "name": rule.name, "text": rule.text, "asks": list(rule.asks)}
+    return {"pool": {"id": pool.pk, "name": pool.name}, "route": asked, "owner": plan.owner}
+
+
+def _claims(lead: Lead, plan: handling.Plan) -> list[Claim]:
+    """Return who goes before the rotation: who has another open lead of the account, then its owner.
+
+    The owner is whom the trait names, else who last accepted a lead of the account.
+    """
     others = Lead.objects.filter(account=lead.account_id, state__in=moves.HELD).exclude(pk=lead.pk)
     colleague = others.order_by("assigned_at", "pk").values_list("ae", flat=True).first()
-    return [Claim(colleague, How.SAME_AE, "already works this account")] if colleague else []
+    claims = [Claim(colleague, How.SAME_AE, "already works this account")] if colleague else []
+    if plan.owner and (named := _named(plan.owner)):
+        claims.append(Claim(named, How.OWNER, "owns this account, as the CRM says"))
+    if plan.prefers_owner and (earlier := _worked_before(lead)):
+        claims.append(Claim(earlier, How.OWNER, "worked this account before"))
+    return claims
+
+
+def _named(owner: str) -> int | None:
+    """Return the AE whose log-in or e-mail address is written so."""
+    called = Q(user__username__iexact=owner.strip()) | Q(user__email__iexact=owner.strip())
+    return AE.objects.filter(called).order_by("pk").values_list("pk", flat=True).first()
+
+
+def _worked_before(lead: Lead) -> int | None:
+    """Return the AE who last accepted a lead of the account that is closed by now."""
+    closed = Lead.objects.filter(account=lead.account_id, state=State.CLOSED, accepted_at__isnull=False)
+    return closed.order_by("-accepted_at", "-pk").values_list("ae", flat=True).first()
 
 
 def _change(credits: Mapping[int, int], *, served: Mapping[int, int], at: datetime) -> None:
@@ -260,10 +377,18 @@ def _change(credits: Mapping[int, int], *, served: Mapping[int, int], at: dateti
         cursor.execute(CHANGE, change)
 
 
-def _leave(*, lead: Lead, pool: Pool | None, reason: str, decision: dict[str, Any], at: datetime) -> None:
-    """Leave a locked lead without an AE for a reason, unless it is known to be so."""
-    if lead.unassigned_reason == reason:
-        return
-    lead.pool, lead.unassigned_reason = pool, reason
-    lead.save(update_fields=["pool", "unassigned_reason"])
-    Assignment.objects.create(lead=lead, pool=pool, how=How.ROTATION, at=at, decision=decision)
+def _leave(
+    *,
+    lead: Lead,
+    pool: Pool | None,
+    reason: str,
+    decision: dict[str, Any],
+    next_try_at: datetime | None,
+    at: datetime,
+) -> None:
+    """Leave a locked lead without an AE for a reason; a new reason is recorded with what it rests on."""
+    is_new = lead.unassigned_reason != reason
+    lead.pool, lead.unassigned_reason, lead.next_try_at = pool, reason, next_try_at
+    lead.save(update_fields=["pool", "unassigned_reason", "next_try_at", "route"])
+    if is_new:
+        Assignment.objects.create(lead=lead, pool=pool, how=How.ROTATION, at=at, decision=decision)

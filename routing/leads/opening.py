@@ -103,7 +103,7 @@ def _plan_for_sales(score: Score) -> handling.Plan | None:
     """Return where a PQL goes if sales are to have it, else None."""
     if not score.is_pql:
         return None
-    plan = handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql)
+    plan = handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql, account=score.account_id)
     return plan if plan.handling is Handling.SALES else None
 
 

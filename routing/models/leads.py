@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-from routing.models.people import AE, Pool
+from routing.models.people import AE, Pool, RoutingRule
 from scoring.models import Account, RuleSet, RuleVersion, Source
 
 
@@ -108,6 +108,10 @@ class Lead(models.Model):
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
     pool = models.ForeignKey(Pool, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")
     unassigned_reason = models.TextField(blank=True)
+    # The rule that sent it to its pool; null: none matched, and the pool is the tier's, the rule set's or the default.
+    route = models.ForeignKey(RoutingRule, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # When the clock alone may make somebody free for it; null: never, it takes capacity, people or another rule.
+    next_try_at = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField()
     # When it became what: a lead may be an MQL and a PQL before somebody accepts it as an SQL.
     mql_at = models.DateTimeField(null=True, blank=True)
@@ -193,6 +197,11 @@ class Lead(models.Model):
             models.Index(fields=["pool", "ae"], name="lead_held", condition=Q(state__in=["assigned", "snoozed"])),
             # Who waits for an AE, in the order in which they get one.
             models.Index(fields=["tier_rank", "opened_at"], name="lead_waiting", condition=Q(state="unassigned")),
+            models.Index(
+                fields=["pool", "tier_rank", "opened_at", "id"],
+                name="lead_waiting_for_pool",
+                condition=Q(state="unassigned"),
+            ),
             # Whose snooze is over.
             models.Index(fields=["snoozed_until"], name="lead_snoozed", condition=Q(state="snoozed")),
             # Where it is time to look for new evidence.
@@ -282,7 +291,9 @@ class Assignment(models.Model):
     class How(models.TextChoices):
         ROTATION = "rotation", "by turn"
         SAME_AE = "same_ae", "to the AE who already works the account"
+        OWNER = "owner", "to the owner of the account"
         BY_HAND = "by_hand", "by hand"
+        STAND_IN = "stand_in", "to who stands in for an AE, or back from there"
         PASSED = "passed", "by hand within the pool, the turn passed on with it"
 
     lead = models.ForeignKey(Lead, on_delete=models.CASCADE, related_name="assignments", db_index=False)
@@ -311,7 +322,11 @@ class Assignment(models.Model):
                 name="one_standing_assignment_per_lead",
             ),
         ]
-        indexes = [models.Index(fields=["lead", "id"], name="assignments_of_lead")]
+        indexes = [
+            models.Index(fields=["lead", "id"], name="assignments_of_lead"),
+            # How many an AE was given today and this week.
+            models.Index(fields=["pool", "ae", "at"], name="assignments_of_ae", condition=Q(ae__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"lead {self.lead_id} to AE {self.ae_id} ({self.how})"

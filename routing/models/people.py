@@ -12,6 +12,9 @@ class AE(models.Model):
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="ae")
     time_zone = models.CharField(max_length=64, default="UTC")  # an IANA name
+    hours = models.CharField(max_length=400, blank=True)  # as `hours.say` says it; empty: at any time
+    calendar = models.CharField(max_length=32, blank=True)  # whose public holidays: see routing.calendars
+    tags = models.JSONField(default=list, blank=True)  # languages and skills, in lower case and in order
     is_active = models.BooleanField(default=True)
     joined_at = models.DateTimeField()
 
@@ -28,6 +31,89 @@ class AE(models.Model):
         return self.user.get_full_name() or self.user.get_username()
 
 
+class AfterAbsence(models.TextChoices):
+    """What becomes of open leads while their AE is away."""
+
+    STAY = "stay", "they stay and wait"
+    STAND_IN = "stand_in", "a stand-in takes them"
+    POOL = "pool", "they go back to the pool"
+
+
+class Absence(models.Model):
+    """A stretch of time in which an AE is given no leads."""
+
+    ae = models.ForeignKey(AE, on_delete=models.CASCADE, related_name="absences")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True, blank=True)  # null: until further notice
+    note = models.CharField(max_length=200, blank=True)
+    open_leads = models.CharField(max_length=8, choices=AfterAbsence.choices, default=AfterAbsence.STAY)
+    stand_in = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    # Those that were handed over come back at the end, where nobody has accepted them meanwhile.
+    come_back = models.BooleanField(default=False)
+    handed_over_at = models.DateTimeField(null=True, blank=True)
+    came_back_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gt=models.F("starts_at")), name="absence_ends_later"
+            ),
+            models.CheckConstraint(
+                condition=Q(open_leads="stand_in", stand_in__isnull=False)
+                | (~Q(open_leads="stand_in") & Q(stand_in__isnull=True)),
+                name="stand_in_is_named",
+            ),
+            models.CheckConstraint(
+                condition=Q(stand_in__isnull=True) | ~Q(stand_in=models.F("ae")), name="nobody_stands_in_for_oneself"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["ae", "starts_at"], name="absences_of_ae"),
+            # What is still to be handed over, or to come back.
+            models.Index(
+                fields=["starts_at"],
+                name="absence_to_hand_over",
+                condition=Q(handed_over_at__isnull=True) & ~Q(open_leads="stay"),
+            ),
+            models.Index(
+                fields=["ends_at"],
+                name="absence_to_come_back",
+                condition=Q(handed_over_at__isnull=False, came_back_at__isnull=True, come_back=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"absence {self.pk} of AE {self.ae_id}"
+
+
+class HandedOver(models.Model):
+    """A lead that left its AE for an absence."""
+
+    absence = models.ForeignKey(Absence, on_delete=models.CASCADE, related_name="handed_over")
+    lead = models.ForeignKey("routing.Lead", on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["absence", "lead"], name="lead_is_handed_over_once")]
+
+    def __str__(self) -> str:
+        return f"lead {self.lead_id} for absence {self.absence_id}"
+
+
+class Holiday(models.Model):
+    """A day off that no public calendar knows: of everybody, or of those with one calendar."""
+
+    on = models.DateField()
+    name = models.CharField(max_length=200)
+    calendar = models.CharField(max_length=32, blank=True)  # empty: everybody's
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["on", "calendar"], name="day_off_is_said_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.on}"
+
+
 class Pool(models.Model):
     """A team with a rotation. Its row is the lock under which its leads are given out."""
 
@@ -37,6 +123,9 @@ class Pool(models.Model):
     is_default = models.BooleanField(default=False)
     # The rule set whose leads come here; null: none of its own.
     rule_set = models.OneToOneField(RuleSet, null=True, blank=True, on_delete=models.SET_NULL, related_name="pool")
+    # Who leaves for at least `long_absence_days` gets no leads in the `stop_days` before; 0: until the last moment.
+    stop_days = models.PositiveSmallIntegerField(default=0)
+    long_absence_days = models.PositiveSmallIntegerField(default=5)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -58,6 +147,10 @@ class Membership(models.Model):
     weight = models.PositiveSmallIntegerField(default=1)
     # The most open leads of this pool that the AE may hold; null: no limit.
     capacity = models.PositiveIntegerField(null=True, blank=True)
+    # The most leads of this pool given in a day, and in a week from Monday, in the AE's time zone; null: no limit.
+    daily_cap = models.PositiveIntegerField(null=True, blank=True)
+    weekly_cap = models.PositiveIntegerField(null=True, blank=True)
+    tier_caps = models.JSONField(default=dict, blank=True)  # the most open leads of a tier, by its name
     is_active = models.BooleanField(default=True)
     joined_at = models.DateTimeField()
     credit = models.BigIntegerField(default=0)  # billionths of a turn
@@ -104,3 +197,26 @@ class HandlingPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tier}: {self.handling}"
+
+
+class RoutingRule(models.Model):
+    """Which pool gets the leads of which accounts. In order; the first that matches counts.
+
+    Where none matches, the pool is that of the tier, else that of the rule set, else the default one: see
+    routing.handling.
+    """
+
+    name = models.CharField(max_length=200, unique=True)
+    position = models.PositiveIntegerField()
+    text = models.TextField()  # the condition, as somebody wrote it: see language.parse_route
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="routing_rules")
+    asks = models.JSONField(default=list, blank=True)  # tags that an AE must have, in lower case and in order
+    prefers_owner = models.BooleanField(default=True)  # the account's owner goes before the rotation
+    owner_trait = models.CharField(max_length=256, blank=True, default="owner")  # holds the owner's e-mail address
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["position", "pk"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -58,6 +58,7 @@ from scoring.language.document import (
 from scoring.language.dumping import digest, dump, dump_signal, signal_digest, to_yaml
 from scoring.language.fading import FULL, faded, weight_at, weights
 from scoring.language.parsing import Fault, Invalid, load, load_signal, parse, parse_cases
+from scoring.language.routes import OF_LEAD, OfLead, Where, filters, holds, parse_route, passes
 from scoring.language.schema import json_schema
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "LEVELS",
     "LONGEST_STREAK",
     "MEASURES",
+    "OF_LEAD",
     "QUOTIENTS",
     "SOMEBODY",
     "TESTS",
@@ -99,6 +101,7 @@ __all__ = [
     "Measure",
     "Measured",
     "Not",
+    "OfLead",
     "Part",
     "PerUnit",
     "Points",
@@ -112,18 +115,23 @@ __all__ = [
     "Test",
     "Tier",
     "Trait",
+    "Where",
     "conditions_of",
     "digest",
     "dump",
     "dump_signal",
     "faded",
+    "filters",
+    "holds",
     "json_schema",
     "leaves",
     "load",
     "load_signal",
     "parse",
     "parse_cases",
+    "parse_route",
     "parts_of",
+    "passes",
     "signal_digest",
     "signals_of",
     "signals_read",

@@ -103,7 +103,7 @@ class TestEightWorkers:
         assert held == {"Ann": 7, "Ben": 11}
         waiting = Lead.objects.filter(state=State.UNASSIGNED)
         assert set(waiting.values_list("unassigned_reason", flat=True)) == {
-            "Nobody in West can take it: Ann (7 of 7 open: full), Ben (11 of 11 open: full)."
+            "Both members of West are at capacity: Ann (7 of 7 open: full), Ben (11 of 11 open: full)."
         }
 
     def test_open_one_lead_for_hints_of_one_account(self) -> None:

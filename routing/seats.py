@@ -1,0 +1,145 @@
+"""The members of a pool as they stand: their places in the rotation, and what the gates ask for. Read-only."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db.models import Count
+
+from routing import decision, eligibility, roster
+from routing.decision import Contender, Judged
+from routing.eligibility import Candidate
+from routing.hours import Hours
+from routing.models import Assignment, Lead, Membership, Pool, State
+from scoring.models import raw
+
+HELD = (State.ASSIGNED, State.SNOOZED)
+
+GIVEN = """
+SELECT member.ae, count(*) FILTER (WHERE given.at >= member.day), count(*)
+FROM unnest(%(aes)s::bigint[], %(days)s::timestamptz[], %(weeks)s::timestamptz[]) AS member (ae, day, week)
+JOIN routing_assignment AS given
+    ON given.ae_id = member.ae AND given.pool_id = %(pool)s AND given.at >= member.week AND NOT given.refunded
+GROUP BY member.ae
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member of a pool with everything that does not depend on the lead in hand."""
+
+    membership: Membership  # with the AE and the log-in
+    contender: Contender
+    facts: Candidate  # of no lead yet
+    of_tier: Mapping[str, int]  # open leads by tier
+    works: Hours
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A pool with its members as they stand."""
+
+    pool: Pool
+    seats: Mapping[int, Seat]  # by membership
+
+    def judge(self, *, tier: str, asks: Sequence[str] = (), had_it: Collection[int] = ()) -> list[Judged]:
+        """Return every member with the verdicts for a lead of a tier that these AEs had before."""
+        return [decision.judge(seat.contender, _for(seat, tier, asks, had_it)) for seat in self.seats.values()]
+
+    def free_by_clock(self, judged: Sequence[Judged]) -> datetime | None:
+        """Return when the clock alone makes one of those judged free for the lead; None: it takes more than time."""
+        times = [
+            eligibility.free_by_clock(one.facts, self.seats[one.contender.membership].works)
+            for one in judged
+            if one.facts
+        ]
+        return min((time for time in times if time), default=None)
+
+
+def table(*, pool: Pool, at: datetime) -> Table:
+    """Return the pool's members as they stand; four queries, one more where somebody has a daily or weekly cap."""
+    members = list(pool.memberships.select_related("ae__user").order_by("pk"))
+    loads = _loads(pool)
+    works = roster.hours_of([member.ae for member in members], at=at)
+    given = _given(pool, members, at)
+    return Table(pool, {m.pk: _seat(m, pool, loads.get(m.ae_id, {}), works[m.ae_id], given, at) for m in members})
+
+
+def contender(member: Membership) -> Contender:
+    """Return a member as the rotation knows it."""
+    return Contender(member.pk, member.ae_id, member.ae.name, member.weight, member.credit, member.last_served_at)
+
+
+def _seat(
+    member: Membership,
+    pool: Pool,
+    of_tier: Mapping[str, int],
+    works: Hours,
+    given: Mapping[int, tuple[int, int]],
+    at: datetime,
+) -> Seat:
+    today, this_week = given.get(member.ae_id, (0, 0))
+    facts = Candidate(
+        membership_active=member.is_active,
+        ae_active=member.ae.is_active,
+        log_in_active=member.ae.user.is_active,
+        open_leads=sum(of_tier.values()),
+        capacity=member.capacity,
+        at=at.isoformat(),
+        zone=member.ae.time_zone,
+        hours=member.ae.hours,
+        holiday=works.holiday(at),
+        absence=eligibility.said(eligibility.absence_ahead(works, at)),
+        stop_days=pool.stop_days,
+        long_absence_days=pool.long_absence_days,
+        given_today=today,
+        daily_cap=member.daily_cap,
+        given_this_week=this_week,
+        weekly_cap=member.weekly_cap,
+        tags=tuple(member.ae.tags),
+    )
+    return Seat(member, contender(member), facts, of_tier, works)
+
+
+def _for(seat: Seat, tier: str, asks: Sequence[str], had_it: Collection[int]) -> Candidate:
+    return replace(
+        seat.facts,
+        tier=tier,
+        open_of_tier=seat.of_tier.get(tier, 0),
+        tier_cap=seat.membership.tier_caps.get(tier),
+        asked=tuple(asks),
+        had_it=seat.contender.ae in had_it,
+    )
+
+
+def _loads(pool: Pool) -> dict[int, Counter[str]]:
+    """Return how many open leads of the pool each AE holds, by tier."""
+    loads: dict[int, Counter[str]] = {}
+    held = Lead.objects.filter(pool=pool, state__in=HELD, ae__isnull=False).order_by()
+    for ae, tier, number in held.values_list("ae", "tier").annotate(Count("pk")):
+        loads.setdefault(ae, Counter())[tier] += number
+    return loads
+
+
+def _given(pool: Pool, members: Sequence[Membership], at: datetime) -> dict[int, tuple[int, int]]:
+    """Return how many leads of the pool each AE with a cap was given today and this week, in the AE's zone."""
+    capped = [member.ae for member in members if (member.daily_cap, member.weekly_cap) != (None, None)]
+    if not capped:
+        return {}
+    with raw.cursor() as cursor:
+        cursor.execute(
+            GIVEN,
+            {
+                "pool": pool.pk,
+                "aes": [ae.pk for ae in capped],
+                "days": [eligibility.day_begins(ae.time_zone, at) for ae in capped],
+                "weeks": [eligibility.week_begins(ae.time_zone, at) for ae in capped],
+            },
+        )
+        return {ae: (today, this_week) for ae, today, this_week in cursor.fetchall()}
+
+
+def had_before(lead: Lead) -> set[int]:
+    """Return the AEs who had this very lead."""
+    return set(Assignment.objects.filter(lead=lead, ae__isnull=False).values_list("ae", flat=True))
