@@ -113,7 +113,7 @@ def week_begins(zone: str, at: datetime) -> datetime:
 
 def said(span: Span | None) -> Sequence[str | None]:
     """Return an absence as a candidate holds it."""
-    return (span.start.isoformat(), span.end and span.end.isoformat()) if span else ()
+    return (span.start.isoformat(), span.end.isoformat() if span.end else None) if span else ()
 
 
 # ---- the gates -------------------------------------------------------------------------------------------------

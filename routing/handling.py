@@ -31,9 +31,18 @@ class Plan:
         return self.route.asks if self.route else ()
 
 
-def plan_for(*, rule_set: RuleSet, tier: str, is_pql: bool, account: int | None = None) -> Plan:
+def plan_for(
+    *,
+    rule_set: RuleSet,
+    tier: str,
+    is_pql: bool,
+    account: int | None = None,
+    stage: str = Stage.PQL,
+    origin: str = Origin.PQL,
+) -> Plan:
     """Return what is done with a tier of a rule set, for an account; see Plans."""
-    return Plans([account] if account else []).of(rule_set=rule_set, tier=tier, is_pql=is_pql, account=account)
+    plans = Plans([account] if account else [])
+    return plans.of(rule_set=rule_set, tier=tier, is_pql=is_pql, account=account, stage=stage, origin=origin)
 
 
 class Plans:

@@ -222,13 +222,25 @@ def drain_later(*, at: datetime, pool: Pool | None = None, anew: bool = False) -
     transaction.on_commit(partial(drain, at=at, pool=pool, anew=anew), robust=True)
 
 
+def plan_of(lead: Lead, plans: handling.Plans | None = None) -> handling.Plan:
+    """Return how a lead is to be handled now, and by which pool."""
+    return (plans or handling.Plans()).of(
+        rule_set=lead.rule_set,
+        tier=lead.tier,
+        is_pql=True,
+        account=lead.account_id,
+        stage=lead.stage,
+        origin=lead.origin,
+    )
+
+
 def _plan_anew(*, at: datetime) -> None:
     """Route every waiting lead again that other rules than before would send elsewhere."""
     waiting = _in_order(Lead.objects.filter(state=State.UNASSIGNED))
     leads = list(waiting.only("pk", "account", "rule_set", "tier", "pool", "route", "stage", "origin"))
     plans = handling.Plans(lead.account_id for lead in leads)
     for lead in leads:
-        plan = _plan(lead, plans)
+        plan = plan_of(lead, plans)
         is_new = (plan.pool and plan.pool.pk, plan.route and plan.route.pk) != (lead.pool_id, lead.route_id)
         if is_new or plan.pool is None:
             _try_again(lead, at=at)
@@ -311,24 +323,13 @@ def _keep_up(waiting: QuerySet[Lead], reason: str, next_try_at: datetime | None)
             Lead.objects.filter(pk__in=ids).update(unassigned_reason=reason, next_try_at=next_try_at)
 
 
-def _plan(lead: Lead, plans: handling.Plans) -> handling.Plan:
-    return plans.of(
-        rule_set=lead.rule_set,
-        tier=lead.tier,
-        is_pql=True,
-        account=lead.account_id,
-        stage=lead.stage,
-        origin=lead.origin,
-    )
-
-
 def _try_again(lead: Lead, *, at: datetime) -> Routed | None:
     """Route a lead that waits, in a transaction of its own; returns how it went, None if it waits no more."""
     with transaction.atomic():
         held = moves.lock(lead=lead)
         if held.state != State.UNASSIGNED:
             return None
-        return route(lead=held, plan=_plan(held, handling.Plans()), at=at)
+        return route(lead=held, plan=plan_of(held), at=at)
 
 
 def _rule(pool: Pool, plan: handling.Plan) -> dict[str, Any]:

@@ -124,7 +124,14 @@ def _open_for(word: MQL, *, at: datetime) -> Lead | None:
     if last is not None and last.cool_until is not None and last.cool_until > at:
         word.waits = f"Lead {last.pk} was recycled: the account cools down until {last.cool_until:%-d %B %Y}."
         return None
-    plan = handling.plan_for(rule_set=word.rule_set, tier=MARKETING, is_pql=True)
+    plan = handling.plan_for(
+        rule_set=word.rule_set,
+        tier=MARKETING,
+        is_pql=True,
+        account=word.account_id,
+        stage=Stage.MQL,
+        origin=Origin.MQL,
+    )
     if plan.handling is not Handling.SALES:
         word.waits = f"What {word.rule_set.name} does with {MARKETING}s: {Handling(plan.handling).label}."
         return None

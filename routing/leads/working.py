@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
-from routing import decision, handling
+from routing import decision
 from routing.leads import aside, assigning, evidence, moves, reasons
 from routing.leads.moves import LeadError
 from routing.models import AE, Lead, Stage, State, Via
@@ -242,7 +242,7 @@ def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at
 def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str, via: Via | None) -> None:
     if lead.state != State.UNASSIGNED:
         _take_from_ae(lead, verb="unassign", by=by, at=at, note=note, via=via)
-    plan = handling.plan_for(rule_set=lead.rule_set, tier=lead.tier, is_pql=True, account=lead.account_id)
+    plan = assigning.plan_of(lead)
     assigning.route(lead=lead, plan=plan, at=at)
 
 
@@ -284,6 +284,6 @@ def _release(lead: Lead, *, at: datetime) -> bool:
         if held.ae is None or not held.is_open or (held.ae.is_active and held.ae.user.is_active):
             return False
         _take_from_ae(held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
-        plan = handling.plan_for(rule_set=held.rule_set, tier=held.tier, is_pql=True, account=held.account_id)
+        plan = assigning.plan_of(held)
         assigning.route(lead=held, plan=plan, at=at)
     return True

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any as Anything
+from typing import cast
 
 from scoring.language.document import TESTS, All, Any, Condition, Filter, Not, Scalar, Trait
 from scoring.language.parsing import _Parser
@@ -34,7 +35,7 @@ def parse_route(text: str) -> Where:
     if text.strip() in ("always", "{}"):
         return All(())
     parser = _Routes(read(text))
-    return parser.result(parser.condition(parser.text.data, ()))
+    return cast(Where, parser.result(parser.condition(parser.text.data, ())))
 
 
 def holds(condition: Where, *, traits: Mapping[str, object], lead: Mapping[str, object]) -> bool:
@@ -70,13 +71,13 @@ def passes(test: Filter, value: Anything) -> bool:
     operand: Anything = test.operand
     match test.test:
         case "exists":
-            return (value is not None) == operand
+            return (value is not None) == bool(operand)
         case "equals":
             return _same(value, operand)
         case "in":
             return any(_same(value, option) for option in operand)
         case "starts_with":
-            return isinstance(value, str) and value.startswith(operand)
+            return isinstance(value, str) and value.startswith(str(operand))
         case "contains":
             in_list = isinstance(value, list) and any(_same(item, operand) for item in value)
             return in_list or (isinstance(value, str) and isinstance(operand, str) and operand in value)

@@ -21,7 +21,7 @@ def rules(*texts: str, to: str | None = None) -> list[Route]:
 
 def found(*texts: str, traits: dict | None = None, tier: str = "hot") -> int | None:
     match = routes.first_match(rules(*texts), traits=traits or {}, lead={"tier": tier})
-    return match and match.id
+    return match.id if match else None
 
 
 def linted(*texts: str, to: str | None = None) -> dict[int, str]:
