@@ -22,7 +22,7 @@ FLOORS: list[tuple[str, ...]] = [
         "scoring.ledger",
         "scoring.jobs",
     ),
-    ("scoring.tiles", "scoring.engine", "scoring.imports"),
+    ("scoring.tiles", "scoring.engine", "scoring.imports", "scoring.reaching"),
     ("scoring.facts", "scoring.rules", "scoring.previews", "scoring.bulk"),
     ("scoring.scores", "scoring.backtest", "scoring.trials", "scoring.discovery"),
     ("routing.models", "routing.hours", "routing.calendars", "routing.routes"),

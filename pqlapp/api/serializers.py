@@ -190,50 +190,6 @@ class MergeShown(serializers.Serializer[Any]):
     outcomes = serializers.IntegerField()
 
 
-class RuleChange(serializers.Serializer[Any]):
-    """What becomes of a rule on the day on which the result changes."""
-
-    rule = serializers.CharField()
-    name = serializers.CharField()
-    met = serializers.BooleanField()
-    met_then = serializers.BooleanField()
-    points = Points()
-    points_then = Points()
-
-
-class NextChange(serializers.Serializer[Any]):
-    """What the score will be if nothing more happens."""
-
-    on = serializers.DateField()
-    usage = Points()
-    fit = Points()
-    tier = serializers.CharField(allow_blank=True)
-    is_pql = serializers.BooleanField()
-    status = serializers.CharField()
-    rules = RuleChange(many=True)
-
-
-class ScoreShown(ScoreRow):
-    """A score with every point of it, and when silence will change it."""
-
-    ledger = LedgerField()
-    next_change = NextChange(allow_null=True)
-
-    class Meta(ScoreRow.Meta):
-        fields: Fields = (*ScoreRow.Meta.fields, "recheck_on", "ledger", "next_change")
-
-
-class ScoresOfAccount(serializers.Serializer[Any]):
-    """All scores of an account, and how fresh they are."""
-
-    account = AccountRef()
-    # Everything acknowledged before this moment is in the scores.
-    complete_as_of = serializers.DateTimeField()
-    # Why the account cannot be rescored at present; null: it can.
-    parked = serializers.CharField(allow_null=True)
-    scores = ScoreShown(many=True)
-
-
 class ScoreChangeShown(Shown):
     """One change of a score, with what caused it."""
 

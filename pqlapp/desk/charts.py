@@ -1,4 +1,4 @@
-"""The pictures of a backtest, as attributes of SVG elements, each with the same said in words. Pure."""
+"""Pictures, those of a backtest above all, as attributes of SVG elements, each with the same said in words. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +123,7 @@ def charts(result: Plain, *, horizon: int) -> list[Chart]:
 def _weeks(result: Plain) -> Chart:
     weeks, capacity = result["volume"]["weeks"], result["capacity"]
     most = max([week["pqls"] for week in weeks] + [capacity or 0, 1])
-    plane = Plane(x=(0, len(weeks)), y_most=_above(most))
+    plane = Plane(x=(0, len(weeks)), y_most=above(most))
     bars = []
     for number, week in enumerate(weeks):
         x, top = plane.x(number), plane.y(week["pqls"])
@@ -135,7 +135,7 @@ def _weeks(result: Plain) -> Chart:
         words="New PQLs by week: " + ", ".join(f"{week['monday']} {week['pqls']}" for week in weeks),
         x_name="week, from Monday (UTC)",
         ticks_x=[Tick(plane.x(n + 0.5), f"{days[n].day} {days[n]:%b}") for n in shown],
-        ticks_y=plane.ticks_y(_plain),
+        ticks_y=plane.ticks_y(plain),
         bars=bars,
         marks=_capacity(plane, capacity),
     )
@@ -166,7 +166,7 @@ def _shares(curve: Sequence[Plain], xs: Sequence[float], present: float, x_name:
         title="Precision and recall by threshold",
         words="Precision and recall by threshold: " + "; ".join(told),
         x_name=x_name,
-        ticks_x=plane.ticks_x(_plain),
+        ticks_x=plane.ticks_x(plain),
         ticks_y=plane.ticks_y(lambda value: f"{value:.0%}"),
         series=series,
         marks=[_now(plane, present)],
@@ -175,14 +175,14 @@ def _shares(curve: Sequence[Plain], xs: Sequence[float], present: float, x_name:
 
 def _paces(curve: Sequence[Plain], xs: Sequence[float], present: float, x_name: str, capacity: int | None) -> Chart:
     most = max([point["volume"]["high"] or 0 for point in curve] + [capacity or 0])
-    plane = Plane(x=(xs[0], xs[-1]), y_most=_above(most))
-    told = (f"at {x:g}: {_plain(p['volume']['value'] or 0)}" for x, p in zip(xs, curve, strict=True))
+    plane = Plane(x=(xs[0], xs[-1]), y_most=above(most))
+    told = (f"at {x:g}: {plain(p['volume']['value'] or 0)}" for x, p in zip(xs, curve, strict=True))
     return Chart(
         title="New PQLs a week by threshold",
         words="New PQLs a week by threshold: " + "; ".join(told),
         x_name=x_name,
-        ticks_x=plane.ticks_x(_plain),
-        ticks_y=plane.ticks_y(_plain),
+        ticks_x=plane.ticks_x(plain),
+        ticks_y=plane.ticks_y(plain),
         series=[_line(plane, "a week", "one", xs, [point["volume"] for point in curve])],
         marks=[_now(plane, present), *_capacity(plane, capacity)],
     )
@@ -191,14 +191,14 @@ def _paces(curve: Sequence[Plain], xs: Sequence[float], present: float, x_name: 
 def _lifts(curve: Sequence[Plain], xs: Sequence[float], present: float, x_name: str) -> Chart:
     known = [point["lift"] for point in curve if point["lift"]["value"] is not None]
     most = max([2.0] + [min(lift["high"] or lift["value"], lift["value"] * 3) for lift in known])
-    plane = Plane(x=(xs[0], xs[-1]), y_most=_above(most))
+    plane = Plane(x=(xs[0], xs[-1]), y_most=above(most))
     told = (f"at {x:g}: {_times(p['lift'])}" for x, p in zip(xs, curve, strict=True))
     edge = plane.y(1)
     return Chart(
         title="Lift by threshold",
         words="Lift over others of the same age by threshold: " + "; ".join(told),
         x_name=x_name,
-        ticks_x=plane.ticks_x(_plain),
+        ticks_x=plane.ticks_x(plain),
         ticks_y=plane.ticks_y(lambda value: f"{value:g}×"),
         series=[_line(plane, "lift", "one", xs, [point["lift"] for point in curve])],
         marks=[_now(plane, present), Mark(Chart.left, edge, Chart.right, edge, "no lift")],
@@ -209,7 +209,7 @@ def _waiting(result: Plain, horizon: int) -> Chart:
     waits = result["waiting"]
     last = max([step[0] for wait in waits.values() for step in wait["steps"]] + [horizon])
     most = max([step[1] for wait in waits.values() for step in wait["steps"]] + [0.1])
-    plane = Plane(x=(0, last), y_most=min(1.0, _above(most)))
+    plane = Plane(x=(0, last), y_most=min(1.0, above(most)))
     series, told = [], []
     for name, kind in (("pqls", "one"), ("others", "other")):
         label = {"pqls": "PQLs", "others": "others of the same age"}[name]
@@ -224,7 +224,7 @@ def _waiting(result: Plain, horizon: int) -> Chart:
         title="Converted, by days since (Kaplan–Meier)",
         words="Share converted by days since becoming a PQL, or since the same age: " + "; ".join(told),
         x_name="days",
-        ticks_x=plane.ticks_x(_plain),
+        ticks_x=plane.ticks_x(plain),
         ticks_y=plane.ticks_y(lambda value: f"{value:.0%}"),
         series=series,
         marks=[Mark(edge, Chart.top, edge, Chart.bottom, f"{horizon} days")],
@@ -271,13 +271,14 @@ def _step(wanted: float) -> float:
     return next(step * size for step in (1, 2, 5, 10) if step * size >= wanted * 0.999)
 
 
-def _above(most: float) -> float:
-    """The round number at or above."""
+def above(most: float) -> float:
+    """Return the round number at or above."""
     step = _step((most or 1) / TICKS)
     return float(ceil(most / step) * step) or 1.0
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Return a number as people write it, with two decimals at most."""
     return f"{round(value, 2):g}"
 
 

@@ -31,6 +31,17 @@ PEOPLE_SHOWN = 12
 TIMELINE_DAYS = 60
 TIMELINE_SHOWN = 40
 HISTORY_SHOWN = 30
+CAUSES = {
+    "event": "what they did",
+    "trait": "what is known of them",
+    "identity": "who belongs to whom",
+    "merge": "accounts that turned out to be one",
+    "outcome": "an outcome",
+    "exclusion": "an exclusion",
+    "request": "somebody asked for it",
+    "time": "a day went by",
+    "version": "a new version",
+}
 PERSONAL = ("name", "email", "title", "role")
 
 
@@ -74,7 +85,8 @@ class Change:
     """A change of a score in words."""
 
     change: ScoreChange
-    words: str
+    because: str  # what caused it
+    words: str  # what became of rules, points and tier
 
 
 @lru_cache(maxsize=256)
@@ -158,13 +170,19 @@ def scores(account: int) -> list[Score]:
     return sorted(found, key=lambda score: (not score.is_pql, -(score.usage + score.fit), score.rule_set.name))
 
 
-def history(account: int, *, rule_set: int) -> list[Change]:
-    """Return how the account's score changed, the newest first, each change in words; one query."""
+def history(account: int, *, rule_set: int, most: int | None = HISTORY_SHOWN) -> list[Change]:
+    """Return how the account's score changed, the newest first, each change in words; one query. None: all of it."""
     changes = ScoreChange.objects.filter(account=account, rule_set=rule_set).select_related("version")
-    newest = list(changes.order_by("-id")[: HISTORY_SHOWN + 1])
-    told = [Change(now, _told(before, now)) for now, before in pairwise(newest)]
-    first = [Change(newest[-1], "first score")] if newest and len(newest) <= HISTORY_SHOWN else []
+    light = changes.defer("version__text", "version__document").order_by("-id")
+    newest = list(light if most is None else light[: most + 1])
+    told = [Change(now, _because(now), _told(before, now)) for now, before in pairwise(newest)]
+    is_whole = most is None or len(newest) <= most
+    first = [Change(newest[-1], _because(newest[-1]), "first score")] if newest and is_whole else []
     return told + first
+
+
+def _because(change: ScoreChange) -> str:
+    return CAUSES.get(change.cause, change.cause)
 
 
 def _told(before: ScoreChange, now: ScoreChange) -> str:

@@ -3,13 +3,15 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from pqlapp.desk import backtests, imports, publishing, rules, sources, views
+from pqlapp.desk import backtests, imports, publishing, rules, sources, standing, views
 
 urlpatterns = [
     path("", views.queue_page, name="queue"),
     path("leads/<int:pk>/", views.lead_page, name="lead"),
     path("leads/<int:pk>/<slug:verb>/", views.act, name="act"),
     path("accounts/<int:pk>/", views.account_page, name="account"),
+    path("accounts/<int:pk>/ledger.csv", standing.ledger_file, name="ledger-file"),
+    path("accounts/<int:pk>/history.csv", standing.history_file, name="history-file"),
     path("team/", views.team_page, name="team"),
     path("sources/<slug:slug>/import/", imports.page, name="import"),
     path("sources/<slug:slug>/import/<int:pk>/stop/", imports.stop, name="stop-import"),

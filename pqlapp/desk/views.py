@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from pqlapp import bell
-from pqlapp.desk import forms, reads
+from pqlapp.desk import forms, reads, standing
 from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
 from pqlapp.desk.ledger import Ledger, laid_out
 from pqlapp.desk.sparkline import Sparkline
@@ -206,7 +206,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "not_now": leads.listed(kind="recycle"),
             "here": request.path,
             **_of_the_account(document, lead.account_id, now, at_opening=_at_opening(lead)),
-            **_silence(document, score, now),
+            **standing.ahead(document, score, now),
         },
     )
 
@@ -263,25 +263,6 @@ def _of_the_account(
         }
     except engine.SignalsMissing:
         return {"people": [], "timeline": []}
-
-
-def _silence(document: Document, score: Score | None, now: datetime) -> dict[str, Any]:
-    """Return what happens next to the score if nothing else does: the day and the change in words."""
-    if score is None:
-        return {}
-    try:
-        found = engine.next_change(document, account=score.account_id, as_of=now.date())
-    except engine.SignalsMissing:
-        return {}
-    if found is None:
-        return {"steady_for": engine.MOST_SILENT_DAYS}
-    day, later = found
-    words = explain.change_words(before=score.ledger, after=later.ledger, from_tier=score.tier, to_tier=later.tier)
-    return {
-        "changes_on": day,
-        "change": words or "which tiers it holds changes",
-        "loses": score.is_pql and not later.is_pql,
-    }
 
 
 # ---- what is done with a lead
@@ -403,6 +384,7 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
     found = reads.scores(pk)
     chosen = next((s for s in found if s.rule_set.slug == request.GET.get("by")), found[0] if found else None)
     document = reads.document(chosen.version_id) if chosen else None
+    history = reads.history(pk, rule_set=chosen.rule_set_id, most=standing.MOST_STEPS) if chosen else []
     return show(
         request,
         viewer,
@@ -415,7 +397,9 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "why": _told(chosen.ledger, chosen.version_id, now.date()) if chosen else "",
             "activity": reads.activity([pk], as_of=now.date())(pk),
             "ledger": _laid_out(chosen.ledger, chosen.version_id, now) if chosen else None,
-            "history": reads.history(pk, rule_set=chosen.rule_set_id) if chosen else [],
+            "history": history,
+            "chart": standing.chart(history, now=now),
+            "history_shown": reads.HISTORY_SHOWN,
             "traits": reads.traits(pk),
             "leads": account.leads.select_related("rule_set", "ae__user").order_by("-opened_at"),
             "into": into,
@@ -423,6 +407,7 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "merged": account.merged.order_by("-merged_at", "-pk")[:MERGED_SHOWN],
             "outcomes": account.outcomes.order_by("-at"),
             **(_of_the_account(document, pk, now) if document else {}),
+            **(standing.ahead(document, chosen, now) if document else {}),
         },
     )
 

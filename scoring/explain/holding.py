@@ -11,10 +11,11 @@ Plain = Mapping[str, Any]
 
 
 def holds(condition: Plain, as_of: date) -> bool:
-    return bool(_is_true(condition, as_of)) != bool(condition["negated"])
+    return bool(is_true(condition, as_of)) != bool(condition["negated"])
 
 
-def _is_true(condition: Plain, as_of: date) -> bool:
+def is_true(condition: Plain, as_of: date) -> bool:
+    """Whether what was observed passes, before any `not`."""
     value, measure = condition["observed"], condition["measure"]
     if value is None:
         return measure == "trait" and condition["comparator"] == "exists" and not condition["threshold"][0]

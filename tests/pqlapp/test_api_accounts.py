@@ -114,6 +114,12 @@ class TestScore:
         (rule,) = change["rules"]
         assert (rule["rule"], rule["met"], rule["met_then"], rule["points_then"]) == ("active", True, False, 0)
 
+    def test_says_what_is_missing_to_the_next_tier(self, world: World) -> None:
+        missing = world.server_key.get("accounts/globex/score")["scores"][0]["missing"]
+        assert missing["tier"] == "hot"
+        assert missing["is_shortest"]
+        assert [step["rules"] for way in missing["ways"] for step in way["steps"]] != []
+
     def test_says_how_fresh_it_is(self, world: World) -> None:
         assert world.server_key.get("accounts/acme/score")["complete_as_of"] == "2026-03-09T12:00:00Z"
         earlier = NOW - timedelta(seconds=30)

@@ -1,5 +1,7 @@
 """The desk without a browser: who sees what, what a page says, and what an act does."""
 
+import csv
+import io
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -16,9 +18,9 @@ from pqlapp.desk.sparkline import Sparkline
 from routing import leads
 from routing.models import Lead
 from scoring import facts, language
-from scoring.models import Outcome, Signal
+from scoring.models import Outcome, Score, Signal, Source
 from tests.pqlapp import desk_world as world
-from tests.pqlapp.desk_world import NOW, Desk, account, lead_of
+from tests.pqlapp.desk_world import NOW, Desk, account, event, lead_of, rescore
 
 
 def as_(user: User) -> Client:
@@ -225,6 +227,8 @@ class TestLead(Desk):
             in (hooli)
         )
         assert "+15 usage They export reports 3 more in 14 days (exports)" in hooli
+        assert "Missing to hot" not in hooli  # too few people, and that is known
+        assert "There is no way to hot by what can be done or found out." in hooli
 
     def test_ranks_people_and_tells_what_they_did(self) -> None:
         acme = page(self.team.ann.user, path("lead", lead_of("acme")))
@@ -394,6 +398,50 @@ class TestAccount(Desk):
         assert "Acme & Sons" in shown
         assert "First score" in shown
         assert "employees 140" in shown
+
+    def test_says_what_is_missing_to_the_next_tier_and_then_it_is_reached(self) -> None:
+        globex = f"/accounts/{account('globex').pk}/"
+        shown = page(self.team.manager, globex)
+        assert "Missing to warm 2 more in 14 days (invitations) (They invite teammates) then usage 20, fit 25" in shown
+        facts.record(
+            source=Source.objects.get(),
+            facts=[event("globex", "Teammate Invited", 0.1, i) for i in range(2)],
+            received_at=NOW,
+        )
+        rescore()
+        score = Score.objects.get(account=account("globex"))
+        assert (score.tier, score.usage, score.fit) == ("warm", 2000, 2500)
+
+    def test_tells_each_step_of_the_score_with_its_cause_and_its_version(self) -> None:
+        use = [event("globex", "Teammate Invited", 0.1, i) for i in range(2)]
+        facts.record(source=Source.objects.get(), facts=use, received_at=NOW)
+        rescore()
+        globex = f"/accounts/{account('globex').pk}/"
+        told = "What they did “They invite teammates” is met: usage 0 → 20, tier none → warm warm 20 25 1"
+        assert told in page(self.team.manager, globex)
+        rows = self.rows(f"{globex}history.csv?by=new-business")
+        assert [(row["cause"], row["tier"], row["usage"]) for row in rows] == [
+            ("what they did", "warm", "20.0"),
+            ("what they did", "", "0.0"),
+        ]
+
+    def test_gives_the_ledger_as_a_file_that_adds_up(self) -> None:
+        rows = self.rows(f"/accounts/{account('acme').pk}/ledger.csv?by=new-business")
+        of_usage = [row for row in rows if row["score"] == "usage"]
+        assert sum(float(row["points"]) for row in of_usage) == 45
+        assert [row["taken by the cap"] for row in of_usage] == ["0.0", "5.0", "0.0"]
+        assert [row["points"] for row in rows if row["score"] == "usage, sum"] == ["45.0"]
+
+    def test_files_are_for_those_who_see_the_account(self) -> None:
+        for name in ("ledger", "history"):
+            file = f"/accounts/{account('acme').pk}/{name}.csv?by=new-business"
+            assert as_(self.team.ben.user).get(file).status_code == 404
+            assert as_(self.team.manager).get(file.replace("new-", "no-")).status_code == 404
+
+    def rows(self, file: str) -> list[dict[str, str]]:
+        answer = as_(self.team.manager).get(file)
+        assert answer["Content-Type"].startswith("text/csv")
+        return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
     def test_says_into_which_account_it_was_merged_and_leads_there(self) -> None:
         for other, into in (("globex", "acme"), ("initech", "hooli")):

@@ -107,6 +107,8 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "lead": {"GET": LOGGED_IN},
     "act": {"POST": LOGGED_IN},
     "account": {"GET": LOGGED_IN},
+    "ledger-file": {"GET": LOGGED_IN},
+    "history-file": {"GET": LOGGED_IN},
     "team": {"GET": MANAGERS},
     "sources": {"GET": ADMIN},
     "new-source": {"POST": ADMIN},

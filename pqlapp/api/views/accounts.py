@@ -15,12 +15,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from pqlapp import bell
-from pqlapp.api import auth, bodies, serializers
+from pqlapp.api import auth, bodies, serializers, standing
 from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
 from pqlapp.api.views.door import Door, now
 from routing import leads, queue
-from scoring import engine, facts, rules, scores
+from scoring import engine, facts, reaching, rules, scores
+from scoring.language import Document
 from scoring.models import (
     SHARDS,
     WHOSE_WORD_COUNTS,
@@ -86,7 +87,7 @@ class AccountView(Door):
         traits = {trait.key: trait.value for trait in newest if trait.value is not None}
         return Response(serializers.AccountShown(account, context={"traits": traits}).data)
 
-    @extend_schema(responses=serializers.ScoresOfAccount)
+    @extend_schema(responses=standing.ScoresOfAccount)
     @action(detail=True)
     def score(self, request: Request, pk: str) -> Response:
         """Show an account's scores: every point with its rule, and what will change when nothing more happens."""
@@ -98,7 +99,7 @@ class AccountView(Door):
             "parked": parked.reason if parked else None,
             "scores": list(_with_next_change(account, at.date())),
         }
-        return Response(serializers.ScoresOfAccount(shown).data)
+        return Response(standing.ScoresOfAccount(shown).data)
 
     @extend_schema(responses=serializers.ScoreChangeShown(many=True))
     @action(detail=True)
@@ -149,14 +150,18 @@ def _scores() -> "Prefetch[str, QuerySet[Score], str]":
 
 
 def _with_next_change(account: Account, today: date) -> Iterator[Score]:
-    """Yield the account's scores, each with what silence will make of it."""
+    """Yield the account's scores, each with what silence will make of it, and what is missing."""
     for score in Score.objects.filter(account=account).select_related("rule_set", "version").order_by("rule_set"):
-        score.next_change = _next_change(score, today)  # type: ignore[attr-defined]
+        document = rules.document_of(score.version)
+        score.next_change = _next_change(score, document, today)  # type: ignore[attr-defined]
+        score.missing = reaching.reach(  # type: ignore[attr-defined]
+            score.ledger, document=document, tier=score.tier, status=score.status, as_of=max(score.as_of, today)
+        )
         yield score
 
 
-def _next_change(score: Score, today: date) -> dict[str, Any] | None:
-    change = engine.next_change(rules.document_of(score.version), account=score.account_id, as_of=today)
+def _next_change(score: Score, document: Document, today: date) -> dict[str, Any] | None:
+    change = engine.next_change(document, account=score.account_id, as_of=today)
     if change is None:
         return None
     day, then = change
