@@ -147,6 +147,7 @@ def tick() -> None:
     ring(shards=scoring_tasks.sweep())
     _ring({LEADS: open_leads.s()})
     routing_tasks.tend_leads()
+    routing_tasks.keep_deadlines()
     scoring_tasks.drop_old_events()
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)

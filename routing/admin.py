@@ -23,7 +23,7 @@ from unfold.widgets import (
 )
 
 from routing import leads, people
-from routing.models import AE, MQL, CloseReason, HandlingPolicy, Lead, Membership, Pool
+from routing.models import AE, MQL, SLA, AtBreach, Breach, CloseReason, HandlingPolicy, Lead, Membership, Outage, Pool
 from scoring.backstage import AdminPages, act, link, table, take_over
 
 admin.site.unregister([User, Group])
@@ -210,21 +210,28 @@ class AEPages(AdminPages):
         )
 
 
+class AtBreachForm(forms.Form):
+    """What is done with a lead that nobody touched in time."""
+
+    at_breach = forms.ChoiceField(label="Then", choices=AtBreach.choices, widget=UnfoldAdminSelectWidget())
+
+
 @admin.register(Pool)
 class PoolPages(AdminPages):
     """Teams with a rotation."""
 
     refusals = (people.PeopleError,)
     can_add = True
-    list_display = ["name", "rule_set", "is_default", "members", "waiting"]
+    list_display = ["name", "rule_set", "is_default", "members", "waiting", "at_breach"]
     search_fields = ["name"]
     list_select_related = ["rule_set"]
     ordering = ["name"]
+    actions_detail = ["overdue"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """What is asked for; of a pool also who is in it."""
         asked = ["name", "rule_set", "is_default"]
-        return [*asked, "created_at", "rotation"] if obj else asked
+        return [*asked, "at_breach", "created_at", "rotation"] if obj else asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """The rotation is only shown."""
@@ -249,6 +256,22 @@ class PoolPages(AdminPages):
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
         """Make the pool."""
         take_over(obj, people.create_pool(**form.cleaned_data, at=timezone.now()))
+
+    @action(description="Overdue leads", permissions=["view"], icon="alarm")
+    def overdue(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say what is done with leads that nobody touched in time."""
+        pool = Pool.objects.get(pk=object_id)
+        return act(
+            self,
+            request,
+            pool,
+            title=f"Overdue leads of {pool}",
+            explanation="What is done with a lead that nobody touched in time. How much time there is, the SLAs say.",
+            button="Keep",
+            form_class=AtBreachForm,
+            initial={"at_breach": pool.at_breach},
+            do=lambda said: leads.set_at_breach(pool=pool, at_breach=said["at_breach"]),
+        )
 
 
 @admin.register(Membership)
@@ -316,7 +339,7 @@ class LeadPages(AdminPages):
     ordering = ["-opened_at", "-pk"]
     fields = [
         *("desk", "account", "rule_set", "version", "stage", "state_shown", "opening_tier", "tier", "ae", "pool"),
-        *("origin", "unassigned_reason", "opened_at", "mql_at", "pql_at", "accepted_at", "first_touched_at"),
+        *("origin", "unassigned_reason", "opened_at", "mql_at", "pql_at", "accepted_at", "due_at", "first_touched_at"),
         *("snoozed_until", "wakes_on_signal", "closed_at", "close_reason", "cool_until", "moves", "decisions"),
     ]
     readonly_fields = ["desk", "state_shown", "moves", "decisions"]
@@ -363,6 +386,52 @@ class LeadPages(AdminPages):
             ["When", "AE", "How", "Why"],
             [(f"{a.at:%-d %b %Y, %H:%M}", a.ae or "nobody", a.get_how_display(), a.decision["why"]) for a in rows],
         )
+
+
+@admin.register(SLA)
+class SLAPages(AdminPages):
+    """In how many working hours of its AE a lead is to be touched first; it holds for leads given from then on."""
+
+    refusals = (leads.DeadlineError,)
+    can_add = can_change = True
+    form = VerbForm
+    list_display = ["rule_set", "tier_shown", "hours", "warn_hours"]
+    list_filter = ["rule_set"]
+    list_select_related = ["rule_set"]
+    ordering = ["rule_set__name", "tier"]
+    fields = ["rule_set", "tier", "hours", "warn_hours"]
+
+    @display(description="Tier", ordering="tier")
+    def tier_shown(self, sla: SLA) -> str:
+        """The tier's name."""
+        return sla.tier or "any other"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Which tier it is stays."""
+        return ["rule_set", "tier"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: SLA, form: Any, change: bool) -> None:
+        """Say the deadline from now on."""
+        given = {field: getattr(obj, field) for field in ("rule_set", "tier", "hours", "warn_hours")}
+        take_over(obj, leads.set_sla(**given))
+
+
+@admin.register(Breach)
+class BreachPages(AdminPages):
+    """Leads that nobody touched in time: whose they were, why, and what was done."""
+
+    list_display = ["lead", "ae", "pool", "due_at", "cause", "did", "why"]
+    list_filter = ["cause", "did", "pool", "ae"]
+    list_select_related = ["lead", "ae__user", "pool"]
+    ordering = ["-at", "-pk"]
+
+
+@admin.register(Outage)
+class OutagePages(AdminPages):
+    """When the system was down: breaches that came of it are excused."""
+
+    list_display = ["started_at", "ended_at"]
+    ordering = ["-started_at"]
 
 
 @admin.register(CloseReason)

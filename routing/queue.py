@@ -23,6 +23,8 @@ class Tab(models.TextChoices):
     CLOSED = "closed", "Closed"
 
 
+PRESSING = timedelta(hours=1)
+
 OPEN_TABS = (Tab.NEW, Tab.WORKING, Tab.SNOOZED)
 
 IN_TAB: Mapping[str, Q] = {
@@ -48,6 +50,19 @@ class Row:
     lead: Lead  # with account, rule set, pool, AE and the AE's log-in
     score: Score | None  # the present one of the rule set that opened the lead
     age: timedelta  # since the lead opened
+
+    @property
+    def due_in(self) -> timedelta | None:
+        """How long until it is to be touched first, minus if it is overdue; None if it was, or need not be."""
+        lead, at = self.lead, self.lead.opened_at + self.age
+        waits = lead.first_touched_at is None and lead.state in (State.ASSIGNED, State.UNASSIGNED)
+        return lead.due_at - at if waits and lead.due_at else None
+
+    @property
+    def is_pressing(self) -> bool:
+        """Whether little is left of the time in which it is to be touched."""
+        left = self.due_in
+        return left is not None and timedelta(0) < left <= PRESSING
 
     @property
     def usage(self) -> int:
@@ -76,6 +91,7 @@ class Seat:
     new: int
     working: int
     snoozed: int
+    overdue: int  # of the new ones, those that should have been touched by now
     oldest_new_at: datetime | None  # since when the longest waiting new lead has been with the AE
 
     @property
@@ -140,12 +156,12 @@ def counts(*, among: QuerySet[Lead]) -> dict[str, int]:
     return among.order_by().aggregate(**tabs, unassigned=Count("pk", filter=Q(state=State.UNASSIGNED)))
 
 
-def team_board(*, pool_id: int | None = None) -> list[Seat]:
+def team_board(*, at: datetime, pool_id: int | None = None) -> list[Seat]:
     """Return every member of one pool, or of all, with the open leads that they hold; two queries."""
     members = Membership.objects.select_related("pool", "ae__user").order_by("pool__name", "ae__user__first_name", "pk")
     if pool_id is not None:
         members = members.filter(pool=pool_id)
-    loads = _loads()
+    loads = _loads(at)
     return [_seat(member, loads.get((member.pool_id, member.ae_id), {})) for member in members]
 
 
@@ -167,14 +183,17 @@ def _seat(member: Membership, load: Mapping[str, Any]) -> Seat:
         new=load.get("new", 0),
         working=load.get("working", 0),
         snoozed=load.get("snoozed", 0),
+        overdue=load.get("overdue", 0),
         oldest_new_at=load.get("oldest_new_at"),
     )
 
 
-def _loads() -> dict[tuple[int | None, int | None], Mapping[str, Any]]:
+def _loads(at: datetime) -> dict[tuple[int | None, int | None], Mapping[str, Any]]:
     held = Lead.objects.filter(state__in=[State.ASSIGNED, State.SNOOZED]).order_by()
     tabs = {str(tab): Count("pk", filter=IN_TAB[tab]) for tab in OPEN_TABS}
     waiting = Min("assigned_at", filter=IN_TAB[Tab.NEW])
+    overdue = Count("pk", filter=IN_TAB[Tab.NEW] & Q(first_touched_at__isnull=True, due_at__lte=at))
     return {
-        (load["pool"], load["ae"]): load for load in held.values("pool", "ae").annotate(**tabs, oldest_new_at=waiting)
+        (load["pool"], load["ae"]): load
+        for load in held.values("pool", "ae").annotate(**tabs, overdue=overdue, oldest_new_at=waiting)
     }

@@ -15,3 +15,10 @@ def open_leads() -> int:
 def tend_leads() -> int:
     """Wake what was snoozed until now, free what is with AEs who left, and give out what waits for an AE."""
     return leads.tend(at=timezone.now())
+
+
+def keep_deadlines() -> int:
+    """Write down that the system is up, and look after what is due to be touched."""
+    now = timezone.now()
+    leads.beat(at=now)
+    return leads.keep_deadlines(at=now)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from pqlapp.api.pagination import LARGEST_ID
-from routing.models import MQL, ClosedAs, CloseReason, Lead, Origin, Stage, State
+from routing.models import MQL, Breach, ClosedAs, CloseReason, Lead, Origin, Stage, State
 from scoring.models import Account, Backtest, Backtested, Exclusion, Job, Outcome, RuleVersion, Score, ScoreChange
 
 YES_OR_NO = [("true", "true"), ("false", "false")]
@@ -169,6 +169,20 @@ class MQLFilter(filters.FilterSet):
 
     class Meta:
         model = MQL
+        fields: list[str] = []
+
+
+class BreachFilter(filters.FilterSet):
+    """Breaches by cause and whose."""
+
+    cause = filters.ChoiceFilter(choices=Breach.Cause.choices)
+    did = filters.ChoiceFilter(choices=Breach.Did.choices)
+    pool = text("pool__slug")
+    ae = WholeFilter(field_name="ae")
+    lead = WholeFilter(field_name="lead")
+
+    class Meta:
+        model = Breach
         fields: list[str] = []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from scoring.models import Account, Score, shard_of
 PAGE = 50
 MERGED_SHOWN = 20  # of the accounts that were merged into one
 YEAR = 365 * 86400
+BREACHES_SHOWN = timedelta(days=7)
 UNASSIGNED, EVERYONE = "unassigned", "all"
 TAB_WORDS = {
     queue.Tab.NEW: "To do",
@@ -192,7 +193,8 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "why": _why(lead, score, now),
             "activity": reads.activity([lead.account_id], as_of=now.date())(lead.account_id),
             "age": now - lead.opened_at,
-            "has_cooled": queue.Row(lead=lead, score=score, age=now - lead.opened_at).has_cooled,
+            "row": queue.Row(lead=lead, score=score, age=now - lead.opened_at),
+            "breaches": lead.breaches.order_by("-pk"),
             "ledger": _laid_out(ledger, version.pk, now),
             "opening": _opening(lead, score, now),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
@@ -423,7 +425,7 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     now = timezone.now()
     waiting = queue.unassigned(at=now)
     pools: dict[str, list[queue.Seat]] = {}
-    for seat in queue.team_board():
+    for seat in queue.team_board(at=now):
         pools.setdefault(seat.membership.pool.name, []).append(seat)
     return show(
         request,
@@ -431,6 +433,7 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "team",
         {
             "pools": pools,
+            "breaches": leads.breaches(since=now - BREACHES_SHOWN),
             "waiting": _rows(waiting, now),
             "waiting_in_all": queue.counts(among=Lead.objects.all())["unassigned"],
             "aes": _aes(),

@@ -34,6 +34,12 @@ def span(length: timedelta) -> str:
 
 
 @register.filter
+def due(left: timedelta) -> str:
+    """Write how long there is for something: "due in 3 h", "2 d overdue"."""
+    return f"due in {span(left)}" if left > timedelta(0) else f"{span(-left)} overdue"
+
+
+@register.filter
 def day(when: date | datetime | None) -> str:
     """Write a day as "3 Dec", with the year if it is not the present one; of a time, the day in the viewer's zone."""
     if when is None:

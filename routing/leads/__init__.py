@@ -6,9 +6,11 @@ waits is given out after the commit.
 
 from routing.leads.aside import look_again, wake_on_signal
 from routing.leads.assigning import drain, drain_later, lock_pools, preview
+from routing.leads.deadlines import DeadlineError, set_at_breach, set_sla
 from routing.leads.entering import HasLead, NoRules, enter, market
 from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, refusal
 from routing.leads.opening import Considered, consider, open_all, open_crossed
+from routing.leads.overdue import beat, breaches, keep_deadlines, reset_deadlines
 from routing.leads.reasons import ReasonMissing, UnknownReason, listed, set_reason
 from routing.leads.undoing import CannotUndo, undo, undoable
 from routing.leads.working import (
@@ -32,6 +34,7 @@ __all__ = [
     "MOVES",
     "CannotUndo",
     "Considered",
+    "DeadlineError",
     "HasLead",
     "IllegalMove",
     "LeadError",
@@ -43,11 +46,14 @@ __all__ = [
     "UnknownReason",
     "accept",
     "allowed",
+    "beat",
+    "breaches",
     "consider",
     "disqualify",
     "drain",
     "drain_later",
     "enter",
+    "keep_deadlines",
     "listed",
     "lock_pools",
     "look_again",
@@ -61,7 +67,10 @@ __all__ = [
     "recycle",
     "refusal",
     "release_orphans",
+    "reset_deadlines",
+    "set_at_breach",
     "set_reason",
+    "set_sla",
     "snooze",
     "tend",
     "undo",

@@ -139,6 +139,7 @@ def _open_for(word: MQL, *, at: datetime) -> Lead | None:
     data = {"mql": word.pk, "message_id": word.message_id}
     moves.write(lead=lead, verb="open", by=None, at=at, via=Via.API, note=word.note or "Named by marketing.", data=data)
     assigning.route(lead=lead, plan=plan, at=at)
+    moves.start_waiting(lead=lead, at=at)
     return lead
 
 

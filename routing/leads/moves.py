@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection
 
+from routing.leads import deadlines
 from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State, Via
 
 ANY_STAGE = frozenset({Stage.MQL, Stage.PQL, Stage.SQL})
@@ -15,6 +16,7 @@ QUALIFIED = frozenset({Stage.MQL, Stage.PQL})
 OPEN = frozenset({State.UNASSIGNED, State.ASSIGNED, State.SNOOZED})
 _A = {Stage.MQL: "an MQL", Stage.PQL: "a PQL", Stage.SQL: "an SQL"}
 HELD = frozenset({State.ASSIGNED, State.SNOOZED})
+FIRST = frozenset({State.UNASSIGNED, State.ASSIGNED})  # where a lead can be that nobody touched
 
 
 class LeadError(ValueError):
@@ -68,6 +70,11 @@ MOVES: Mapping[str, Move] = {
     "reassign": Move("reassigned", OPEN, to_state=State.ASSIGNED),
     "unassign": Move("given back", HELD, to_state=State.UNASSIGNED),
     "release": Move("released", HELD, to_state=State.UNASSIGNED, by_person=False),
+    # What comes of a deadline for the first touch.
+    "warn": Move("soon due", FIRST, by_person=False),
+    "escalate": Move("overdue: escalated", FIRST, by_person=False),
+    "excuse": Move("given more time", FIRST, by_person=False),
+    "overdue": Move("overdue: taken back", FIRST, to_state=State.UNASSIGNED, by_person=False),
     # What was marketing's alone has qualified by use too, and the other way round.
     "qualify": Move("qualified by use", OPEN, frozenset({Stage.MQL}), to_stage=Stage.PQL, by_person=False),
     "market": Move("named by marketing", OPEN, by_person=False),
@@ -163,10 +170,26 @@ def make(
         changes = {"snoozed_until": None, "wakes_on_signal": False, "look_at": None} | changes
     if verb in WORK and lead.first_touched_at is None:
         changes["first_touched_at"] = at
+    changes |= _deadline(lead, verb, changes, at=at)
     was = {field: plain(getattr(lead, field)) for field in changes} if move.undoable else None
     put(lead=lead, changes=changes)
     write(lead=lead, verb=verb, by=by, at=at, via=via, before=before, note=note, data=data, was=was)
     return lead
+
+
+def _deadline(lead: Lead, verb: str, changes: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
+    """Return what a move does to the deadline: other hands have their own, work and an end stop it."""
+    if verb in WORK or changes["state"] == State.CLOSED:
+        return {"alarm_at": None}
+    if "ae" in changes:
+        return deadlines.clock(lead=lead, ae=changes["ae"], at=at)
+    return deadlines.sooner(lead=lead, tier=changes["tier"], at=at) if "tier" in changes else {}
+
+
+def start_waiting(*, lead: Lead, at: datetime) -> None:
+    """Let the time of a lead run that has just opened and that nobody could take."""
+    if lead.state == State.UNASSIGNED and (due := deadlines.clock(lead=lead, ae=None, at=at)) and due["due_at"]:
+        put(lead=lead, changes=due)
 
 
 def put(*, lead: Lead, changes: Mapping[str, Any]) -> None:

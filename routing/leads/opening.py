@@ -144,6 +144,7 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
     )
     moves.write(lead=lead, verb="open", by=None, at=at, note=f"Qualified as {score.tier}.")
     assigning.route(lead=lead, plan=plan, at=at)
+    moves.start_waiting(lead=lead, at=at)
     return lead
 
 

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from routing.models.people import AE, Pool, RoutingRule
@@ -119,6 +119,10 @@ class Lead(models.Model):
     accepted_at = models.DateTimeField(null=True, blank=True)
     assigned_at = models.DateTimeField(null=True, blank=True)  # to the present AE
     first_touched_at = models.DateTimeField(null=True, blank=True)  # by a person
+    # By when it is to be touched, and the next time at which that is looked at: the warning, then the deadline. Null:
+    # it has none, it was touched, or it was found to be late.
+    due_at = models.DateTimeField(null=True, blank=True)
+    alarm_at = models.DateTimeField(null=True, blank=True)
     snoozed_until = models.DateTimeField(null=True, blank=True)
     wakes_on_signal = models.BooleanField(default=False)  # snoozed until there is new evidence, or until then
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -170,6 +174,16 @@ class Lead(models.Model):
                 condition=~Q(wakes_on_signal=True) | Q(kept__isnull=False, look_at__isnull=False),
                 name="waiting_for_a_signal_needs_what_was_before",
             ),
+            models.CheckConstraint(
+                condition=Q(alarm_at__isnull=True)
+                | Q(
+                    due_at__isnull=False,
+                    due_at__gte=F("alarm_at"),
+                    first_touched_at__isnull=True,
+                    state__in=["unassigned", "assigned"],
+                ),
+                name="alarm_is_for_what_is_due",
+            ),
             # A stage that was reached is dated, and nothing is dated that was not.
             models.CheckConstraint(condition=~Q(stage="mql") | Q(mql_at__isnull=False), name="mql_is_dated"),
             models.CheckConstraint(
@@ -206,6 +220,8 @@ class Lead(models.Model):
             models.Index(fields=["snoozed_until"], name="lead_snoozed", condition=Q(state="snoozed")),
             # Where it is time to look for new evidence.
             models.Index(fields=["state", "look_at"], name="lead_put_aside", condition=Q(look_at__isnull=False)),
+            # Whose alarm rings next.
+            models.Index(fields=["alarm_at"], name="lead_alarm", condition=Q(alarm_at__isnull=False)),
             # What became of the account's last lead.
             models.Index(fields=["account", "motion", "closed_at"], name="lead_closed", condition=Q(state="closed")),
         ]

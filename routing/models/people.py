@@ -114,6 +114,13 @@ class Holiday(models.Model):
         return f"{self.name}, {self.on}"
 
 
+class AtBreach(models.TextChoices):
+    """What is done with a lead that nobody touched in time."""
+
+    ESCALATE = "escalate", "the manager is shown it, and it stays"
+    REASSIGN = "reassign", "it goes to another, by turn; the turn is refunded"
+
+
 class Pool(models.Model):
     """A team with a rotation. Its row is the lock under which its leads are given out."""
 
@@ -126,10 +133,12 @@ class Pool(models.Model):
     # Who leaves for at least `long_absence_days` gets no leads in the `stop_days` before; 0: until the last moment.
     stop_days = models.PositiveSmallIntegerField(default=0)
     long_absence_days = models.PositiveSmallIntegerField(default=5)
+    at_breach = models.CharField(max_length=8, choices=AtBreach.choices, default=AtBreach.ESCALATE)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
+            models.CheckConstraint(condition=Q(at_breach__in=AtBreach.values), name="breach_is_answered"),
             models.UniqueConstraint(
                 fields=["is_default"], condition=Q(is_default=True), name="at_most_one_default_pool"
             ),

@@ -26,8 +26,9 @@ def pipeline(*, when: bool = True) -> Iterator[psycopg.Cursor[Any]]:
     may come only with a later statement, or at the end. Use it for several short statements: on the way to and fro
     they would spend more than in the database. Not for COPY. `when` that does not pay, each statement is waited for.
     """
-    with cursor().connection.pipeline() if when else nullcontext():
-        yield _OneEach(connection.connection)
+    ours = cursor().connection  # made here, if nobody has asked in this thread yet
+    with ours.pipeline() if when else nullcontext():
+        yield _OneEach(ours)
 
 
 class _OneEach(psycopg.Cursor[Any]):

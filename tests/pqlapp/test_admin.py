@@ -1,4 +1,5 @@
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
@@ -67,6 +68,11 @@ class TestEveryPage(World):
         rules.publish(version=rules.draft(text=RULES + "# more", by=None, at=NOW), note="test", by=None, at=NOW)
         told: dict[str, Any] = {"at": NOW, "received_at": NOW, "message_id": "mql", "source": None}
         leads.market(account=desk_world.account("acme"), rule_set=RuleSet.objects.get(), **told)
+        leads.set_sla(rule_set=RuleSet.objects.get(), tier="", hours=Decimal(1))
+        leads.reassign(lead=desk_world.lead_of("acme"), to=self.team.ben, by=None, at=NOW)
+        leads.keep_deadlines(at=NOW + timedelta(hours=1))
+        for minutes in (0, 5):
+            leads.beat(at=NOW + timedelta(minutes=minutes))
         assert self.client.get("/admin/").status_code == 200
         for model, pages in admin.site._registry.items():
             name = f"{model._meta.app_label}_{model._meta.model_name}"
@@ -339,3 +345,28 @@ class TestMerges(World):
         self.post(page, source.pk, conversion_events='[{"event": "Plan Bought", "kind": "paid"}]')
         source.refresh_from_db()
         assert source.conversion_events == [{"event": "Plan Bought", "kind": "paid"}]
+
+
+class TestOverdue(World):
+    def test_a_pool_says_what_is_done(self) -> None:
+        pool = Pool.objects.get()
+        page = reverse("admin:routing_pool_overdue", args=[pool.pk])
+        assert "What is done with a lead" in self.client.get(page).content.decode()
+        self.client.post(page, {"at_breach": "reassign"})
+        pool.refresh_from_db()
+        assert pool.at_breach == "reassign"
+
+    def test_a_deadline_that_cannot_be_is_refused(self) -> None:
+        rule_set = RuleSet.objects.get()
+        given = {"rule_set": rule_set.pk, "tier": "hot", "hours": "4", "warn_hours": "5"}
+        refused = self.client.post(self.page("routing_sla_add"), given, follow=True).content.decode()
+        assert "The warning comes before the deadline" in refused
+        self.client.post(self.page("routing_sla_add"), given | {"warn_hours": "1"})
+        assert rule_set.slas.get().hours == 4
+
+    def test_reasons_are_added_and_taken_from_the_list(self) -> None:
+        given = {"kind": "lose", "name": "Reorganised", "is_active": "on", "place": "7"}
+        self.client.post(self.page("routing_closereason_add"), given)
+        reason = leads.listed(kind="lose").get(name="Reorganised")
+        self.client.post(self.page("routing_closereason_change", reason.pk), {"place": "7"})
+        assert not leads.listed(kind="lose").filter(name="Reorganised").exists()

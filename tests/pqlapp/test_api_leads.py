@@ -1,11 +1,14 @@
 """Leads, pools and AEs over the API."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import time_machine
 
+from routing import leads
 from routing.models import AE, Lead
 from scoring.models import Outcome
 from tests.pqlapp import api_world
@@ -126,6 +129,17 @@ class TestMQLs:
         body = {"message_id": "hs-2", "account": "acme", "rule_set": "new-business", "at": "2026-03-08T10:00:00Z"}
         assert world.server_key.post("mqls", body, status=201)["lead"] == world.lead.pk
         assert world.ben.get(f"leads/{world.lead.pk}")["mql_at"] == "2026-03-08T10:00:00Z"
+
+
+class TestBreaches:
+    def test_say_whose_and_why(self, world: World) -> None:
+        leads.set_sla(rule_set=world.version.rule_set, tier="", hours=Decimal(4))
+        act(world, "reassign", {"ae": AE.objects.get(user=world.ann.user).pk}, by="manager")
+        assert world.manager.get(f"leads/{world.lead.pk}")["due_at"] == "2026-03-09T16:00:00Z"
+        assert leads.keep_deadlines(at=NOW + timedelta(hours=4)) == 1
+        (breach,) = world.manager.get("breaches?cause=capacity")["results"]
+        assert (breach["lead"], breach["ae"]["name"], breach["did"]) == (world.lead.pk, "Ann", "escalated")
+        assert breach["why"] == "Ann had 1 open leads of 0."
 
 
 class TestCRM:

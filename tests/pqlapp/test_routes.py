@@ -96,6 +96,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api:lead-undo": {"POST": WORKERS},
     "api:mql-list": {"GET": OVERSEERS, "POST": OWNERS},
     "api:mql-detail": {"GET": OVERSEERS},
+    "api:breach-list": {"GET": OVERSEERS},
     "api:close-reason-list": {"GET": WORKERS},
     "api:lead-reassign": {"POST": OVERSEERS},
     "api:pool-list": {"GET": OVERSEERS},

@@ -58,6 +58,8 @@ class TestLead:
             ({"stage": "sql", "accepted_at": NOW, "pql_at": None}, "lead_by_use_was_a_pql"),
             ({"wakes_on_signal": True, "kept": {}, "look_at": NOW}, "snoozed_lead_says_until_when"),
             ({"state": "snoozed", "wakes_on_signal": True}, "waiting_for_a_signal_needs_what_was_before"),
+            ({"alarm_at": NOW}, "alarm_is_for_what_is_due"),
+            ({"alarm_at": NOW, "due_at": NOW, "first_touched_at": NOW}, "alarm_is_for_what_is_due"),
             ({"cool_until": NOW}, "recycled_lead_cools_down"),
             ({"state": "closed", "closed_as": "recycled", "closed_at": NOW}, "recycled_lead_cools_down"),
             ({"stage": "xql"}, "lead_stage_is_known"),

@@ -134,13 +134,13 @@ class TestTeamBoard:
         opened("acme", minutes=3)
         leads.accept(lead=opened("globex"), by=ann.user, at=NOW)
         with django_assert_num_queries(2):
-            seats = {seat.membership.ae.name: seat for seat in queue.team_board()}
+            seats = {seat.membership.ae.name: seat for seat in queue.team_board(at=NOW)}
         assert list(seats) == ["Cleo", "Ann", "Ben"]
         held = seats["Ann"]
         assert (held.new, held.working, held.snoozed, held.open, held.is_full) == (1, 1, 0, 2, True)
         assert held.oldest_new_at == later(minutes=3)
         assert (seats["Ben"].open, seats["Ben"].is_full, seats["Cleo"].is_full) == (0, True, False)
-        assert [seat.membership.ae.name for seat in queue.team_board(pool_id=east.pk)] == ["Cleo"]
+        assert [seat.membership.ae.name for seat in queue.team_board(at=NOW, pool_id=east.pk)] == ["Cleo"]
 
 
 class TestVisibleTo:

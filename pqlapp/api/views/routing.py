@@ -12,12 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from pqlapp import bell
-from pqlapp.api import auth, bodies, entered, serializers
+from pqlapp.api import auth, bodies, lead_serializers, serializers
 from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS, WORKERS
 from pqlapp.api.views.door import Door, now
 from routing import leads, queue
-from routing.models import AE, MQL, Assignment, CloseReason, Lead, LeadMove, Membership, Pool, Via
+from routing.models import AE, MQL, Assignment, Breach, CloseReason, Lead, LeadMove, Membership, Pool, Via
 from scoring import facts
 from scoring.models import Account, RuleSet, shard_of
 
@@ -49,17 +49,17 @@ class LeadView(Door):
         related = visible.select_related("account", "rule_set", "version", "pool", "ae__user", "closed_for")
         return related.defer("version__text", "version__document")
 
-    @extend_schema(responses=serializers.LeadRow(many=True))
+    @extend_schema(responses=lead_serializers.LeadRow(many=True))
     def list(self, request: Request) -> Response:
         """List leads, the newest first."""
-        return self.page(self.get_queryset().defer("opening", "reasons", "why", "kept"), serializers.LeadRow)
+        return self.page(self.get_queryset().defer("opening", "reasons", "why", "kept"), lead_serializers.LeadRow)
 
-    @extend_schema(responses=serializers.LeadShown)
+    @extend_schema(responses=lead_serializers.LeadShown)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show a lead with why it opened, what happened to it, and who got it why."""
         return self._show(pk)
 
-    @extend_schema(request=bodies.NewLead, responses={201: serializers.LeadShown})
+    @extend_schema(request=bodies.NewLead, responses={201: lead_serializers.LeadShown})
     def create(self, request: Request) -> Response:
         """Enter a lead by hand, with the AE who works it already: sales-qualified from the start."""
         said, user = self.read(bodies.NewLead), auth.person(request=request)
@@ -72,7 +72,7 @@ class LeadView(Door):
             note=said["note"],
             via=Via.API,
         )
-        return Response(serializers.LeadShown(_whole().get(pk=lead.pk)).data, status=201)
+        return Response(lead_serializers.LeadShown(_whole().get(pk=lead.pk)).data, status=201)
 
     def _working_ae(self, asked: int | None) -> AE:
         """Return the AE who is named, or the caller; an AE who is no overseer can only name itself."""
@@ -86,31 +86,31 @@ class LeadView(Door):
             raise PermissionDenied("an AE enters leads for itself only")
         return ae
 
-    @extend_schema(request=bodies.Nothing, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Nothing, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def accept(self, request: Request, pk: str) -> Response:
         """Take a lead on: it becomes sales-qualified."""
         return self._do(pk, bodies.Nothing, leads.accept)
 
-    @extend_schema(request=bodies.Snooze, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Snooze, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def snooze(self, request: Request, pk: str) -> Response:
         """Put a lead aside until a time, or until there is new evidence."""
         return self._do(pk, bodies.Snooze, leads.snooze)
 
-    @extend_schema(request=bodies.Nothing, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Nothing, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, pk: str) -> Response:
         """End a lead's snooze."""
         return self._do(pk, bodies.Nothing, leads.wake)
 
-    @extend_schema(request=bodies.Recycle, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Recycle, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def recycle(self, request: Request, pk: str) -> Response:
         """Close a lead whose time has not come: the account cools down."""
         return self._do(pk, bodies.Recycle, leads.recycle)
 
-    @extend_schema(request=bodies.Undo, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Undo, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
         """Take the last move back, within ten minutes; a win's outcome is retracted."""
@@ -118,13 +118,13 @@ class LeadView(Door):
         bell.ring(shards=[shard_of(answer.data["account"]["id"])])
         return answer
 
-    @extend_schema(request=bodies.Reason, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Reason, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def disqualify(self, request: Request, pk: str) -> Response:
         """Close a lead that is not one."""
         return self._do(pk, bodies.Reason, leads.disqualify)
 
-    @extend_schema(request=bodies.Win, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Win, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def win(self, request: Request, pk: str) -> Response:
         """Close a lead that bought; the account's outcome `won` is recorded."""
@@ -132,13 +132,13 @@ class LeadView(Door):
         bell.ring(shards=[shard_of(answer.data["account"]["id"])])
         return answer
 
-    @extend_schema(request=bodies.Reason, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Reason, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def lose(self, request: Request, pk: str) -> Response:
         """Close an accepted lead that did not buy."""
         return self._do(pk, bodies.Reason, leads.lose)
 
-    @extend_schema(request=bodies.Reassign, responses=serializers.LeadShown)
+    @extend_schema(request=bodies.Reassign, responses=lead_serializers.LeadShown)
     @action(detail=True, methods=["post"])
     def reassign(self, request: Request, pk: str) -> Response:
         """Give a lead to another AE by hand, or back to its pool."""
@@ -148,11 +148,11 @@ class LeadView(Door):
         """Call the verb with the body's fields, and show the lead as it is then."""
         lead = get_object_or_404(self.get_queryset(), pk=pk)
         done = verb(lead=lead, by=auth.person(request=self.request), at=now(), via=Via.API, **self.read(kind))
-        return Response(serializers.LeadShown(_whole().get(pk=done.pk)).data)
+        return Response(lead_serializers.LeadShown(_whole().get(pk=done.pk)).data)
 
     def _show(self, pk: str) -> Response:
         lead = get_object_or_404(self.get_queryset(), pk=pk)
-        return Response(serializers.LeadShown(_whole().get(pk=lead.pk)).data)
+        return Response(lead_serializers.LeadShown(_whole().get(pk=lead.pk)).data)
 
 
 def _whole() -> QuerySet[Lead]:
@@ -191,17 +191,17 @@ class MQLView(Door):
     filters = {"list": lists.MQLFilter}
     queryset = MQL.objects.select_related("account", "rule_set")
 
-    @extend_schema(responses=entered.MQLShown(many=True))
+    @extend_schema(responses=lead_serializers.MQLShown(many=True))
     def list(self, request: Request) -> Response:
         """List marketing's words, the newest first."""
-        return self.page(self.get_queryset(), entered.MQLShown)
+        return self.page(self.get_queryset(), lead_serializers.MQLShown)
 
-    @extend_schema(responses=entered.MQLShown)
+    @extend_schema(responses=lead_serializers.MQLShown)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one, with what became of it."""
-        return Response(entered.MQLShown(get_object_or_404(self.get_queryset(), pk=pk)).data)
+        return Response(lead_serializers.MQLShown(get_object_or_404(self.get_queryset(), pk=pk)).data)
 
-    @extend_schema(request=bodies.NewMQL, responses={201: entered.MQLShown, 200: entered.MQLShown})
+    @extend_schema(request=bodies.NewMQL, responses={201: lead_serializers.MQLShown, 200: lead_serializers.MQLShown})
     def create(self, request: Request) -> Response:
         """Open a lead, or join the account's open one; once: 200 with what is stored if the message_id is known."""
         said, received_at = self.read(bodies.NewMQL), now()
@@ -214,7 +214,20 @@ class MQLView(Door):
             source=auth.source(request=request),
             note=said["note"],
         )
-        return Response(entered.MQLShown(word).data, status=201 if is_new else 200)
+        return Response(lead_serializers.MQLShown(word).data, status=201 if is_new else 200)
+
+
+class BreachView(Door):
+    """Leads that nobody touched in time."""
+
+    rights = {"list": OVERSEERS}
+    filters = {"list": lists.BreachFilter}
+    queryset = Breach.objects.select_related("ae__user", "pool")
+
+    @extend_schema(responses=lead_serializers.BreachShown(many=True))
+    def list(self, request: Request) -> Response:
+        """List them, the newest first: whose, why, and what was done."""
+        return self.page(self.get_queryset(), lead_serializers.BreachShown)
 
 
 class CloseReasonView(Door):
@@ -225,10 +238,10 @@ class CloseReasonView(Door):
     newest_first = False
     queryset = CloseReason.objects.filter(is_active=True)
 
-    @extend_schema(responses=entered.CloseReasonShown(many=True))
+    @extend_schema(responses=lead_serializers.CloseReasonShown(many=True))
     def list(self, request: Request) -> Response:
         """List them."""
-        return self.page(self.get_queryset(), entered.CloseReasonShown)
+        return self.page(self.get_queryset(), lead_serializers.CloseReasonShown)
 
 
 class PoolView(Door):
