@@ -28,6 +28,7 @@ INTEGER_LIMIT = 2**53  # beyond it a sender's own JSON library may already have 
 BOM = b"\xef\xbb\xbf"
 FORM = re.compile(rb"\s*(?:[\w.$-]+=[^&{\[]*&)*data=")
 RAW = "surrogateescape"  # bytes that are no text come through a str unharmed
+NUL = rb"\u0000"  # the only way to write one that JSON has
 BASE64 = bytes.maketrans(b"-_ ", b"+/+")  # from its other alphabet; and a form makes a space of each plus
 # An emoji as two half characters, three bytes each (CESU-8): what some browsers' base64 makes of it.
 CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
@@ -149,7 +150,8 @@ def parse_batch(*, body: bytes, field: str, alone: bool = False) -> Batch:
     items = whole.pop(field)
     _refuse_too_many_items(len(items))
     may_be_large = len(body) > ITEM_LIMIT
-    return Batch([_checked(item, may_be_large) for item in items], _clean_envelope(whole))
+    may_have_nul = NUL in body
+    return Batch([_checked(item, may_be_large, may_have_nul) for item in items], _clean_envelope(whole))
 
 
 def parse_call(*, body: bytes) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def parse_item(*, text: bytes) -> dict[str, Any] | Rejected:
     if len(text) > ITEM_LIMIT:
         return replace(_too_large(), item=text)
     try:
-        return _checked(orjson.loads(text), may_be_large=False)
+        return _checked(orjson.loads(text), may_be_large=False, may_have_nul=NUL in text)
     except orjson.JSONDecodeError as error:
         return replace(_explained(error), item=text)
 
@@ -222,7 +224,7 @@ def _explained(error: orjson.JSONDecodeError) -> Rejected:
 
 
 def _clean_envelope(envelope: dict[str, Any]) -> dict[str, Any]:
-    if fault := _fault(envelope, 1):
+    if fault := _fault(envelope, 1, may_have_nul=True):
         raise Refused(400, fault.code, f"outside of the items: {fault.message}")
     return envelope
 
@@ -230,37 +232,35 @@ def _clean_envelope(envelope: dict[str, Any]) -> dict[str, Any]:
 # ---- what PostgreSQL, or the next reader, could not hold
 
 
-def _checked(item: Any, may_be_large: bool) -> dict[str, Any] | Rejected:
+def _checked(item: Any, may_be_large: bool, may_have_nul: bool) -> dict[str, Any] | Rejected:
     if not isinstance(item, dict):
         return Rejected("not_an_object", "an item is a JSON object", item)
-    if fault := _fault(item, 1):
+    if fault := _fault(item, 1, may_have_nul):
         return replace(fault, item=item)
     if may_be_large and len(orjson.dumps(item)) > ITEM_LIMIT:
         return replace(_too_large(), item=item)
     return item
 
 
-def _fault(node: dict[str, Any] | list[Any], depth: int) -> Rejected | None:
+def _fault(node: dict[str, Any] | list[Any], depth: int, may_have_nul: bool) -> Rejected | None:
     """Return the first thing in the value that cannot be stored faithfully."""
     if depth > DEPTH_LIMIT:
         return Rejected("too_deep", f"the item is nested deeper than {DEPTH_LIMIT} levels")
     values: Any = node
     if isinstance(node, dict):
-        if "\0" in "".join(node):
+        if may_have_nul and "\0" in "".join(node):
             return Rejected("nul_character", "a name has a NUL character (\\u0000)")
         values = node.values()
     for value in values:
         kind = type(value)
-        fault = None
         if kind is str:
-            if "\0" in value:
+            if may_have_nul and "\0" in value:
                 return Rejected("nul_character", "a text has a NUL character (\\u0000)")
         elif kind is dict or kind is list:
-            fault = _fault(value, depth + 1)
+            if fault := _fault(value, depth + 1, may_have_nul):
+                return fault
         elif (kind is int or kind is float) and not -INTEGER_LIMIT <= value <= INTEGER_LIMIT:
-            fault = Rejected("number_too_large", "a number is beyond ±2^53; send it as a text")
-        if fault:
-            return fault
+            return Rejected("number_too_large", "a number is beyond ±2^53; send it as a text")
     return None
 
 

@@ -101,6 +101,8 @@ def content_id(call: object) -> str:
 
 def identifier(name: str, value: object) -> str | None:
     """Return an id as text; whole numbers are taken, null and "" are no id. Raises Unusable."""
+    if type(value) is str and 0 < len(value) <= ID_LIMIT:
+        return value  # as nearly all are
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is int:

@@ -42,7 +42,7 @@ class Format:
 
 def _segment(item: Item, received_at: datetime, types: Sequence[str]) -> Sequence[Fact] | Rejected:
     # Its sentAt would move the call to the day of the import.
-    call = {key: value for key, value in item.items() if key != "sentAt"}
+    call = {key: value for key, value in item.items() if key != "sentAt"} if "sentAt" in item else item
     return _one(segment.read(call=call, received_at=received_at))
 
 
