@@ -11,11 +11,12 @@ import django
 import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
+from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
-from pytest_django.plugin import blocking_manager_key
 
 from pqlapp import local
 from pqlapp.processes import wait_until
+from tests.examples import few
 
 SERVERS = pytest.StashKey[ExitStack]()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,8 +24,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 NODE_MODULES = Path(__file__).parent / "sdk" / "node_modules"
 NODE = shutil.which("node") and (NODE_MODULES / ".package-lock.json").exists()  # npm writes it when it is done
 
-hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-hypothesis_settings.register_profile("dev", deadline=None)
+hypothesis_settings.register_profile("dev", deadline=None, max_examples=few(40))
+hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("dev"), derandomize=True, print_blob=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
@@ -44,11 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pqlapp.settings")
     django.setup()
     from django.conf import settings
+    from django.test import TransactionTestCase
 
     from pqlapp.ingest import strangers
+    from tests import cleaning
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
     strangers.PAUSE = 0.0  # no timer may write into the database of a later test
+    TransactionTestCase._fixture_teardown = lambda _: cleaning.as_migrated()  # type: ignore[method-assign]
     config.pluginmanager.import_plugin("tests.sdks")  # their fixtures need Django set up
     config.pluginmanager.import_plugin("tests.towns")
     config.pluginmanager.import_plugin("tests.pqlapp.doors")
@@ -104,6 +108,15 @@ def _mark_needs(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Return pytest-django's database, when it is known what the migrations left in it."""
+    from tests import cleaning  # needs Django set up
+
+    with django_db_blocker.unblock():
+        cleaning.remember()
+
+
+@pytest.fixture(scope="session")
 def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
     """Return pytest-django's, to end before the database does: a caller that keeps its connection holds a session."""
     return live_server
@@ -127,29 +140,7 @@ def browser(django_db_setup: None) -> Iterator[Browser]:
 def until() -> Callable[..., None]:
     """Return a waiter for something that another process does: polls a condition up to a deadline."""
 
-    def wait(condition: Callable[[], object], *, within: float = 20.0, what: str = "the condition") -> None:
+    def wait(condition: Callable[[], object], *, within: float = 60.0, what: str = "the condition") -> None:
         assert wait_until(lambda: bool(condition()), within=within), f"{what} did not come true in {within} s"
 
     return wait
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """After a test that commits, leave the database as the migrations made it.
-
-    Django's flush, which ends such a test, empties only the tables that it manages, and takes the rows that the
-    migrations put there along: the built-in signal and the roles. The next test of this worker needs them.
-    """
-    yield
-    if nextitem is not None and _commits(item):  # after the last one the database is gone
-        from tests import cleaning  # needs Django set up
-
-        with item.config.stash[blocking_manager_key].unblock():
-            cleaning.as_migrated()
-
-
-def _commits(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("django_db")
-    names = getattr(item, "fixturenames", ())
-    live = {"transactional_db", "live_server", "django_db_serialized_rollback"} & set(names)
-    return bool(live or (marker and marker.kwargs.get("transaction")))
