@@ -14,6 +14,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CHECKS
+from schemathesis.schemas import BaseSchema
 
 from tests.pqlapp import api_world
 from tests.pqlapp.api_world import NOW, World
@@ -33,8 +34,17 @@ def document() -> dict[str, Any]:
 REFUSALS = ["400", "401", "403", "404", "405", "409", "413", "415", "422"]
 CONFIG = schemathesis.Config.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}}})
 
-api = schemathesis.openapi.from_dict(document(), config=CONFIG)
-api.app = get_wsgi_application()
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest) -> BaseSchema:
+    """The document as Schemathesis reads it.
+
+    All operations are one test: a test each would have the same name, and of namesakes xdist runs only one.
+    """
+    request.node._nodeid = request.node.nodeid  # which Schemathesis wants, and pytest 9 calls so no more
+    made = schemathesis.openapi.from_dict(document(), config=CONFIG)
+    made.app = get_wsgi_application()
+    return made
 
 
 @pytest.fixture
@@ -65,7 +75,7 @@ class TestDocument:
         assert {*world.server_key.get("")} - {"schema"} <= places
 
 
-@api.parametrize()
+@schemathesis.pytest.from_fixture("api").parametrize()
 @settings(
     max_examples=EXAMPLES,
     phases=[Phase.explicit, Phase.generate],
