@@ -18,6 +18,7 @@ from pqlapp.ingest import door, posthog
 from pqlapp.parser import Rejected
 from scoring.facts import Fact
 from scoring.models import Account, Event, ProductUser, TraitChange
+from tests.examples import few
 from tests.pqlapp.doors import send
 from tests.pqlapp.test_parser import POISONS
 
@@ -536,7 +537,7 @@ class TestCapture:
             response = post(path, {"api_key": secret, "batch": [event()]})
             assert (response.status_code, response["Retry-After"]) == (503, "5")
 
-    @settings(max_examples=40)
+    @settings(max_examples=few(20))
     @given(
         body=st.recursive(st.none() | st.text() | st.integers(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
     )

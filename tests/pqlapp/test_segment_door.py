@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring.models import Event
+from tests.examples import few
 from tests.pqlapp.doors import basic, send
 
 pytestmark = pytest.mark.django_db
@@ -108,7 +109,7 @@ BODIES = VALUES | CALL_LIKE | st.fixed_dictionaries({"batch": st.lists(CALL_LIKE
 
 
 class TestAnything:
-    @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=few(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(body=BODIES, path=st.sampled_from(DOORS))
     def test_no_json_is_a_fault_of_ours(self, post, body, path):
         assert post(path, json.dumps(body).encode()).status_code in (200, 400, 413)

@@ -11,6 +11,7 @@ from pqlapp.desk.editor.kinds import KINDS, NEST_WORDS, WRITTEN
 from pqlapp.desk.editor.sheet import condition_cells, data_of, sheet_of
 from scoring import language
 from scoring.language.parsing import LEAVES
+from tests.examples import few
 from tests.scoring.strategies import documents
 
 RULES = """
@@ -65,7 +66,7 @@ def data(sheet: dict[str, Any]) -> dict[str, Any]:
 
 class TestASheet:
     @given(documents())
-    @settings(max_examples=60)
+    @settings(max_examples=few(25))
     def test_holds_all_of_a_document(self, drawn: language.Document) -> None:
         plain = language.dump(drawn)
         sheet = acts.settled(as_form(sheet_of(plain)))
@@ -73,7 +74,7 @@ class TestASheet:
         assert language.load(data(sheet)) == drawn
 
     @given(documents())
-    @settings(max_examples=20)
+    @settings(max_examples=few(10))
     def test_tells_every_condition_in_a_sentence(self, drawn: language.Document) -> None:
         cells = dict(acts.fields_of(sheet_of(language.dump(drawn))))
         assert WRITTEN not in [value for name, value in cells.items() if name.endswith(".kind")]
@@ -210,7 +211,7 @@ class TestFaults:
         assert len(page.faults) == 5
 
     @given(documents(), st.data())
-    @settings(max_examples=20)
+    @settings(max_examples=few(10))
     def test_each_has_a_row(self, drawn: language.Document, pick: st.DataObject) -> None:
         cells = dict(acts.fields_of(sheet_of(language.dump(drawn))))
         for name in pick.draw(st.lists(st.sampled_from(sorted(cells)), max_size=3)):

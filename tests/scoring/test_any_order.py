@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scoring import facts, tasks, tiles
 from scoring.facts import Fact, accounts
 from scoring.models import Identity, Job
+from tests.examples import few
 from tests.scoring.loading import undone
 from tests.scoring.oracle import Key
 from tests.scoring.test_scores import INVITES, publish, rescore_all, stored
@@ -31,7 +32,7 @@ Act = tuple[str, str]  # who was merged, into whom; or who was parted, and nobod
 
 
 @pytest.fixture(autouse=True)
-def few(settings: Any) -> None:
+def ids_soon_shared_by_too_many(settings: Any) -> None:
     """Let ids be shared by too many soon."""
     settings.MOST_USERS_OF_AN_ID = MOST_USERS
     settings.MOST_LINKS_OF_AN_ID = MOST_LINKS
@@ -126,7 +127,7 @@ def _batches(data: st.DataObject, calls: Sequence[Fact]) -> list[Sequence[Fact]]
 
 
 @given(calls=_facts(), acts=ACTS, data=st.data())
-@hypothesis_settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=few(8), suppress_health_check=list(HealthCheck))
 def test_the_same_calls_and_merges_make_the_same_world(calls: list[Fact], acts: list[Act], data: st.DataObject) -> None:
     order = data.draw(st.permutations(calls))
     again = data.draw(st.lists(st.sampled_from(calls), max_size=4)) if calls else []

@@ -16,6 +16,7 @@ from scoring.backtest import asking, knowing
 from scoring.backtest.measuring import Tally, tally
 from scoring.backtest.watching import HAND_RAISED, Line, Span, Watched, watch
 from scoring.models import Backtest, Backtested, Job, Source
+from tests.examples import few
 from tests.scoring import oracle
 from tests.scoring.loading import fold, ids, load, undone
 from tests.scoring.oracle import History, Key, Sight, World
@@ -24,7 +25,7 @@ from tests.scoring.world import account, call, join, send, source
 
 pytestmark = pytest.mark.django_db
 
-slow = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=few(8), suppress_health_check=list(HealthCheck))
 FIRST, LAST = FIRST_DAY + timedelta(days=14), LAST_DAY - timedelta(days=10)
 DELAYS = st.sampled_from([0, 0, 0, 0, 1, 2, 9])  # days until a call comes
 
@@ -174,7 +175,7 @@ class TestABacktest:
                 assert (done.compared_on.get(row), done.as_other.get(row, "")) == compared.get(key, (None, "")), key
 
     @given(document=documents(), sent=sent())
-    @settings(slow, max_examples=8)
+    @settings(slow, max_examples=few(4))
     def test_by_week_finds_the_very_day_of_whom_it_finds(self, document: language.Document, sent: Sent) -> None:
         with undone():
             bring_in(sent)
@@ -188,7 +189,7 @@ class TestABacktest:
                     assert first <= course.qualified_on
 
     @given(document=documents(), history=histories())
-    @settings(slow, max_examples=25)
+    @settings(slow, max_examples=few(8))
     def test_measures_how_far_from_the_line_everybody_is(self, document: language.Document, history: History) -> None:
         with undone():
             load(history)

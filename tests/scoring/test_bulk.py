@@ -17,13 +17,14 @@ from scoring.bulk import checking, copying, files, judging, refreshing
 from scoring.bulk.files import Manifest
 from scoring.models import Compaction, Mirror, MirrorChange, Tile
 from scoring.models.raw import cursor
+from tests.examples import few
 from tests.scoring import oracle, world
 from tests.scoring.loading import NOW, load, undone
 from tests.scoring.loading import fold as fold_all_of
 from tests.scoring.strategies import BUSY_DAYS, LAST_DAY, busy_accounts, days, documents, histories, of_every_measure
 from tests.scoring.world import INVITED, TODAY, ago, call, fold, identify, join, send
 
-slow = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=few(10), suppress_health_check=list(HealthCheck))
 LATER = world.NOW + timedelta(minutes=10)
 
 FRAME = """
@@ -66,9 +67,10 @@ def by_postgres(
     return list(judging._by_postgres(document, engine.stored_signals(document), span, accounts))
 
 
-def rule(when: str) -> language.Document:
-    """A document of one rule: ten points when the condition is met."""
-    return language.parse(f"{FRAME}  - {{id: it, group: use, points: 10, when: {when}}}\n")
+def rules(*whens: str) -> language.Document:
+    """A document with a rule for each condition: ten points when it is met."""
+    lines = (f"  - {{id: r{n}, group: use, points: 10, when: {when}}}\n" for n, when in enumerate(whens))
+    return language.parse(FRAME + "".join(lines))
 
 
 @pytest.mark.django_db
@@ -91,7 +93,7 @@ class TestBothEngines:
                 path.unlink()
 
     @given(of_every_measure(), busy_accounts())
-    @settings(slow, max_examples=20)
+    @settings(slow, max_examples=few(5))
     def test_say_the_same_of_every_measure_day_after_day(
         self, tmp_path: Path, document: language.Document, history: oracle.History
     ) -> None:
@@ -108,30 +110,31 @@ class TestBothEngines:
         "values",
         [[0.1, 0.2], [1e18, 1], [9007199254740993, 1], [-0.0], [1e-18], [0.1] * 10, [5, 5.0], [123456789.123456789]],
     )
-    @pytest.mark.parametrize("measure", ["sum", "max", "last", "ratio"])
-    def test_count_exactly(self, place: Path, values: list[float], measure: str) -> None:
+    def test_count_exactly(self, place: Path, values: list[float]) -> None:
         for n, value in enumerate(values):
             sent = {"mb": value, "quota": 3}
             send(call("saved", into="acme", at=ago(hours=len(values) - n), properties=sent))
-        fold_all_of(rule("{sum: saved, at_least: 0}"))
-        mirror = take(place).manifest
-        for threshold in ("0.3", "0.3000000001", "1000000000000", "1.5", "0", "-0.5"):
-            document = rule(f"{{{measure}: saved, at_least: {threshold}}}")
-            assert on_mirror(mirror, place, document, [TODAY]) == by_postgres(document, [TODAY])
+        fold_all_of(rules("{sum: saved, at_least: 0}"))
+        thresholds = ("0.3", "0.3000000001", "1000000000000", "1.5", "0", "-0.5")
+        measures = ("sum", "max", "last", "ratio")
+        document = rules(*(f"{{{measure}: saved, at_least: {least}}}" for measure in measures for least in thresholds))
+        said = by_postgres(document, [TODAY])
+        assert len(set(said[0].met)) == 2
+        assert on_mirror(take(place).manifest, place, document, [TODAY]) == said
 
     @pytest.mark.parametrize("value", [1e19, -1e30, 1e-19, 12345678901234567890123])
     def test_what_does_not_fit_is_left_to_postgresql(self, place: Path, value: float) -> None:
         send(call("saved", into="acme", properties={"mb": value}))
-        document = rule("{sum: saved, at_least: 1}")
+        document = rules("{sum: saved, at_least: 1}")
         fold_all_of(document)
         with pytest.raises(judging.NotOnMirror, match="exactly"):
             on_mirror(take(place).manifest, place, document, [TODAY])
-        only_counted = rule("{count: any, at_least: 1}")
+        only_counted = rules("{count: any, at_least: 1}")
         assert on_mirror(take(place).manifest, place, only_counted, [TODAY])[0].usage == 1000
 
     def test_a_sum_that_does_not_fit_is_left_to_postgresql(self, place: Path) -> None:
         send(*(call("saved", into="acme", properties={"mb": 9e18}) for _ in range(30)))
-        document = rule("{sum: saved, at_least: 1}")
+        document = rules("{sum: saved, at_least: 1}")
         fold_all_of(document)
         Tile.objects.filter(value_sum__isnull=False).update(value_sum=9 * 10**18)
         for tile in Tile.objects.filter(value_sum__isnull=False):
@@ -142,26 +145,24 @@ class TestBothEngines:
     @pytest.mark.parametrize("text", ["", "'", '"', "a,b", "x\n\r\ny", "é\u2028", "NULL", "\\N", "null", "s", "7"])
     def test_take_any_text_for_what_it_is(self, place: Path, text: str) -> None:
         send(call("$group", into="acme", by="ann", joins=True, account_traits={"plan": text, "tags": [text, 7, True]}))
-        fold_all_of(rule("{ever: saved}"))
-        mirror = take(place).manifest
-        for operand in {text or "x", "other", "7"}:
-            for trait, test in (
-                ("plan", "equals"),
-                ("plan", "starts_with"),
-                ("plan", "contains"),
-                ("tags", "contains"),
-            ):
-                document = rule(f"{{trait: {trait}, {test}: {json.dumps(operand)}}}")
-                assert on_mirror(mirror, place, document, [TODAY]) == by_postgres(document, [TODAY])
+        tests = (("plan", "equals"), ("plan", "starts_with"), ("plan", "contains"), ("tags", "contains"))
+        operands = sorted({text or "x", "other", "7"})
+        document = rules(
+            *(f"{{trait: {trait}, {test}: {json.dumps(operand)}}}" for operand in operands for trait, test in tests)
+        )
+        fold_all_of(document)
+        said = by_postgres(document, [TODAY])
+        assert len(set(said[0].met)) == (2 if text else 1)
+        assert on_mirror(take(place).manifest, place, document, [TODAY]) == said
 
     def test_break_ties_by_code_points(self, place: Path) -> None:
         for message_id, value in (("Z", 1), ("a", 2), ("é", 3), ("\U0001f600", 4), ("z", 5), ("\ufffd", 6)):
             send(call("saved", into="acme", message_id=message_id, properties={"mb": value}))
-        fold_all_of(rule("{ever: saved}"))
-        mirror = take(place).manifest
-        for value in range(1, 7):
-            document = rule(f"{{last: saved, equals: {value}}}")
-            assert on_mirror(mirror, place, document, [TODAY]) == by_postgres(document, [TODAY])
+        document = rules(*(f"{{last: saved, equals: {value}}}" for value in range(1, 7)))
+        fold_all_of(document)
+        said = by_postgres(document, [TODAY])
+        assert sum(said[0].met) == 1
+        assert on_mirror(take(place).manifest, place, document, [TODAY]) == said
 
 
 def _copy(tile: Tile) -> Tile:
@@ -183,8 +184,8 @@ def settled() -> None:
 
 @pytest.mark.django_db
 class TestFollowing:
-    @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(["send", "compact", "settle"]), max_size=12))
-    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(["send", "compact", "settle"]), max_size=8))
+    @settings(max_examples=few(6), suppress_health_check=list(HealthCheck))
     def test_whatever_happens_to_tiles(self, tmp_path: Path, dice: Any, steps: list[str]) -> None:
         with undone():
             fold(INVITED)
@@ -227,7 +228,7 @@ class TestFollowing:
         settled()
         second = take(place, first.manifest)
         assert checking.compare(cursor(), place, second.manifest) is None
-        document = rule("{users: any, equals: 1}")
+        document = rules("{users: any, equals: 1}")
         fold_all_of(document)
         assert on_mirror(second.manifest, place, document, [TODAY]) == by_postgres(document, [TODAY])
 
@@ -359,7 +360,7 @@ class TestJudge:
         send(call(into="acme", at=ago(days=5)))
         bulk.refresh(at=world.NOW)
         send(call(into="acme"))
-        document = rule("{any: [{count: any, at_least: 2}, {ever: saved}]}")
+        document = rules("{any: [{count: any, at_least: 2}, {ever: saved}]}")
         fold_all_of(document)
         assert bulk.judge(document, days=[TODAY]).why_not == "the mirror does not have the signal 'saved' yet"
         bulk.refresh(at=LATER)
@@ -370,7 +371,7 @@ class TestJudge:
     @pytest.mark.parametrize("lost", ["mirror", "file", "freshness"])
     def test_asks_postgresql_where_the_mirror_will_not_do(self, place: Path, lost: str) -> None:
         send(call(into="acme"))
-        document = rule("{count: any, at_least: 1}")
+        document = rules("{count: any, at_least: 1}")
         fold_all_of(document)
         bulk.refresh(at=world.NOW)
         if lost == "mirror":

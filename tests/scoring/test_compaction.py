@@ -22,6 +22,7 @@ from scoring.language import Limit
 from scoring.models import Compaction, Tile
 from scoring.models.raw import cursor
 from scoring.tiles import Compacted
+from tests.examples import few
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import NOW as LOADED_AT
 from tests.scoring.loading import load, undone
@@ -152,7 +153,7 @@ class TestCompact:
         strategies.calls(24),
         st.integers(1, 20),
     )
-    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=few(8), suppress_health_check=list(HealthCheck))
     def test_of_random_histories_is_what_a_naive_fold_says(
         self, signal: language.Signal, calls: tuple[oracle.Call, ...], size: int
     ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from scoring import language
 from scoring.compiler import sql
 from scoring.compiler.plan import for_users, plan
+from tests.examples import few
 from tests.scoring.strategies import documents
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -59,7 +60,7 @@ def test_statement_is_the_golden_one(name: str) -> None:
 
 
 @given(document=documents())
-@settings(max_examples=50)
+@settings(max_examples=few(25))
 def test_no_value_is_pasted_into_the_statement(document: language.Document) -> None:
     """Texts of a document reach PostgreSQL as parameters only."""
     ids = {name: i for i, name in enumerate(language.signals_of(document))}

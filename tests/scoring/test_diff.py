@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scoring import engine, facts, jobs, language, rules, scores
 from scoring.models import SHARDS, Account, Parked, RuleSet, RuleVersion, Score, Touched
 from scoring.rules import comparing
+from tests.examples import few
 from tests.scoring import oracle
 from tests.scoring.loading import fold, load, undone
 from tests.scoring.strategies import documents, histories
@@ -232,7 +233,7 @@ class TestOnAnyHistory:
         as_of=st.integers(0, 20),
         a_lot=st.sampled_from([0, 10_000]),
     )
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None, phases=NO_SHRINKING)
+    @settings(max_examples=few(8), suppress_health_check=list(HealthCheck), deadline=None, phases=NO_SHRINKING)
     def test_is_what_judging_by_both_says(
         self,
         live: language.Document,

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring import engine, language, tiles
+from tests.examples import few
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, fold, ids, load, said_by_engine, undone
 from tests.scoring.strategies import (
@@ -24,7 +25,7 @@ from tests.scoring.world import TODAY, call, send
 
 pytestmark = pytest.mark.django_db
 
-slow = settings(max_examples=50, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=few(15), suppress_health_check=list(HealthCheck))
 
 
 def said_by_oracle(document: language.Document, judgement: oracle.Judgement) -> Said:
@@ -136,7 +137,7 @@ class TestJudge:
                     assert by_pair[judgement.account_id, day] == judgement
 
     @given(several=st.lists(documents(), min_size=2, max_size=3), history=histories(), as_of=days())
-    @settings(slow, max_examples=25)
+    @settings(slow, max_examples=few(8))
     def test_together_documents_say_what_each_says_alone(
         self, several: list[language.Document], history: oracle.History, as_of: date
     ) -> None:
@@ -172,7 +173,7 @@ class TestJudge:
                 assert changes is None or (recheck is not None and as_of < recheck <= changes), (key, changes, recheck)
 
     @given(document=documents(), history=histories(most_calls=20), as_of=days())
-    @settings(slow, max_examples=25)
+    @settings(slow, max_examples=few(8))
     def test_next_change_is_exact(self, document: language.Document, history: oracle.History, as_of: date) -> None:
         with undone():
             load(history)
@@ -202,7 +203,7 @@ class TestEveryMeasure:
     """All of them in one document, day after day of one busy account, beside the oracle."""
 
     @given(document=of_every_measure(), history=busy_accounts())
-    @settings(slow, max_examples=40)
+    @settings(slow, max_examples=few(10))
     def test_says_each_day_what_the_oracle_says_and_no_change_comes_before_the_recheck(
         self, document: language.Document, history: oracle.History
     ) -> None:

@@ -16,6 +16,7 @@ from scoring import facts, identity, language, tiles
 from scoring.facts import rows
 from scoring.models import Account, Event, Exclusion, Key, Outcome, Signal, Tile, Touched
 from scoring.models.raw import pipeline
+from tests.examples import few
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import undone
 from tests.scoring.world import (
@@ -43,7 +44,7 @@ from tests.scoring.world import (
 
 pytestmark = pytest.mark.django_db
 
-slow = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=few(12), suppress_health_check=list(HealthCheck))
 
 
 class TestRecord:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring import language
+from tests.examples import few
 from tests.scoring.strategies import documents
 
 TEXT = """\
@@ -65,19 +66,19 @@ class TestRoundTrip:
         assert language.parse(language.to_yaml(named)) == named
 
     @given(documents())
-    @settings(max_examples=60)
+    @settings(max_examples=few(30))
     def test_load_reads_what_dump_writes(self, document: language.Document) -> None:
         assert language.load(language.dump(document)) == document
 
     @given(documents())
-    @settings(max_examples=40)
+    @settings(max_examples=few(20))
     def test_parse_reads_what_to_yaml_writes(self, document: language.Document) -> None:
         text = language.to_yaml(document)
         assert language.parse(text) == document
         assert language.digest(language.parse(text)) == language.digest(document)
 
     @given(documents(), documents())
-    @settings(max_examples=40)
+    @settings(max_examples=few(20))
     def test_documents_that_differ_have_digests_that_differ(
         self, one: language.Document, other: language.Document
     ) -> None:
@@ -256,7 +257,7 @@ class TestPoison:
         assert faults(text)
 
     @given(st.text(max_size=200))
-    @settings(max_examples=200)
+    @settings(max_examples=few(80))
     def test_any_text_is_refused_or_read(self, text: str) -> None:
         try:
             language.parse(text)
@@ -264,7 +265,7 @@ class TestPoison:
             assert invalid.faults
 
     @given(st.integers(0, len(TEXT) - 1), st.sampled_from("{}[]:,-&*!|>'\"%@`#?~0 \n\t\x00é"))
-    @settings(max_examples=200)
+    @settings(max_examples=few(80))
     def test_one_wrong_character_is_refused_or_read(self, at: int, character: str) -> None:
         text = TEXT[:at] + character + TEXT[at + 1 :]
         try:
@@ -298,7 +299,7 @@ class TestPoison:
             ),
         ),
     )
-    @settings(max_examples=200)
+    @settings(max_examples=few(80))
     def test_any_part_may_be_anything(self, part: str, data: Any) -> None:
         plain = language.dump(language.parse(TEXT)) | {part: data}
         try:

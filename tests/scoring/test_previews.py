@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from scoring import engine, language, previews
+from tests.examples import few
 from tests.pqlapp.desk_world import NOW, RULES, Desk, account
 from tests.scoring import oracle
 from tests.scoring.loading import fold, load, undone
@@ -76,7 +77,7 @@ class TestSteps:
 class TestTheEngine:
     @pytest.mark.django_db
     @given(documents(), histories(), days())
-    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=few(10), suppress_health_check=list(HealthCheck))
     def test_says_the_same_of_every_part(self, document: language.Document, history: oracle.History, day: date) -> None:
         with undone():
             load(history)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from scoring import language
 from scoring.language.reading import read
 from scoring.language.schema import BEYOND
+from tests.examples import few
 from tests.scoring.strategies import documents
 from tests.scoring.test_cases import GOOD, TEXT
 
 SCHEMA = language.json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 ROOT = Path(__file__).resolve().parents[2]
-slow = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+slow = settings(max_examples=few(50), suppress_health_check=list(HealthCheck), deadline=None)
 
 # What takes the place of a value somewhere in a document.
 WRONG: st.SearchStrategy[Any] = st.sampled_from(

@@ -24,6 +24,7 @@ from scoring.models import (
     Touched,
     shard_of,
 )
+from tests.examples import few
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, load, undone
 from tests.scoring.strategies import documents, histories
@@ -31,7 +32,7 @@ from tests.scoring.strategies import documents, histories
 pytestmark = pytest.mark.django_db
 
 TODAY = date(2026, 3, 9)
-few = settings(max_examples=12, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=few(6), suppress_health_check=list(HealthCheck))
 
 INVITES = """
 slug: new-business
@@ -99,7 +100,7 @@ class TestPurity:
     """A score is a function of the set of facts, however they came."""
 
     @given(document=documents(), history=histories(), data=st.data())
-    @few
+    @slow
     def test_incremental_is_full(self, document: language.Document, history: oracle.History, data: Any) -> None:
         calls = list(history.calls)
         order = data.draw(st.permutations(calls))
@@ -117,7 +118,7 @@ class TestPurity:
             assert sorted(incremental) == oracle.World(history).accounts
 
     @given(document=documents(), history=histories())
-    @few
+    @slow
     def test_silence_is_swept(self, document: language.Document, history: oracle.History) -> None:
         """Day after day, the sweep alone brings every score to what that day's judgement says."""
         with undone():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scoring import language, tiles
 from scoring.language import Filter, Limit
 from scoring.models import Signal, Tile
+from tests.examples import few
 from tests.scoring import oracle, strategies
 from tests.scoring.loading import load, undone
 from tests.scoring.world import ANYTHING, INVITED, NOW, ago, alias, call, counts, fold, identify, join, send
@@ -268,7 +269,7 @@ class TestFoldOfRandomHistories:
         strategies.calls(24),
         st.booleans(),
     )
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=few(15), suppress_health_check=list(HealthCheck))
     def test_is_what_a_naive_fold_says(
         self, signal: language.Signal, calls: tuple[oracle.Call, ...], live: bool
     ) -> None:
