@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # only fast, nothing is kept
     strangers.PAUSE = 0.0  # no timer may write into the database of a later test
-    TransactionTestCase._fixture_teardown = lambda _: cleaning.as_migrated()  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = lambda _: cleaning.as_migrated()  # type: ignore[attr-defined]
     config.pluginmanager.import_plugin("tests.sdks")  # their fixtures need Django set up
     config.pluginmanager.import_plugin("tests.towns")
     config.pluginmanager.import_plugin("tests.pqlapp.doors")

@@ -16,7 +16,7 @@ pytest_plugins = ("tests.browser.visits",)
 Visit = Callable[..., Page]
 WIDTHS = (320, 360, 768, 1440)
 TOO_SMALL = """[...document.querySelectorAll("button, summary, select, input")]
-    .map(each => [each, each.getBoundingClientRect(), getComputedStyle(each).visibility])
+    .map(each => [each, (each.closest("label") ?? each).getBoundingClientRect(), getComputedStyle(each).visibility])
     .filter(([, box, visibility]) => visibility === "visible" && box.width && box.height)
     .filter(([, box]) => Math.min(box.width, box.height) < 24)
     .map(([each, box]) => `${each.outerHTML.slice(0, 200)} of ${box.width} by ${box.height}`)"""
@@ -51,6 +51,7 @@ class TestByKeyboard:
         page.keyboard.press("j")
         page.keyboard.press("s")
         expect(page.get_by_role("dialog", name="Snooze Acme & Sons")).to_be_visible()
+        page.keyboard.press("Tab")  # past the new signal
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # 3 days
         expect(page.get_by_role("status")).to_contain_text("comes back on 13 Mar")
