@@ -149,6 +149,7 @@ def tick() -> None:
     routing_tasks.tend_leads()
     routing_tasks.keep_deadlines()
     scoring_tasks.drop_old_events()
+    scoring_tasks.drop_old_backtests()
     for job in scoring_tasks.waiting_jobs():
         ring_for_job(job=job)
     scoring_tasks.prepare_partitions()

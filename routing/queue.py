@@ -25,6 +25,7 @@ class Tab(models.TextChoices):
 
 PRESSING = timedelta(hours=1)
 
+CLOSED_SHOWN = timedelta(days=90)
 OPEN_TABS = (Tab.NEW, Tab.WORKING, Tab.SNOOZED)
 
 IN_TAB: Mapping[str, Q] = {
@@ -134,6 +135,11 @@ def rows(*, among: QuerySet[Lead], at: datetime, limit: int, offset: int = 0) ->
     return [Row(lead, scores.get((lead.rule_set_id, lead.account_id)), at - lead.opened_at) for lead in page]
 
 
+def not_long_closed(*, among: QuerySet[Lead], at: datetime) -> QuerySet[Lead]:
+    """Return the leads without those that were closed longer ago than CLOSED_SHOWN."""
+    return among.exclude(state=State.CLOSED, closed_at__lt=at - CLOSED_SHOWN)
+
+
 def in_tab(*, among: QuerySet[Lead], tab: Tab) -> QuerySet[Lead]:
     """Return the leads of a tab, ranked: by tier, then usage and fit, then age; snoozed and closed ones by time."""
     return among.filter(IN_TAB[tab]).annotate(points=_points()).order_by(*ORDER[tab])
@@ -163,6 +169,18 @@ def team_board(*, at: datetime, pool_id: int | None = None) -> list[Seat]:
         members = members.filter(pool=pool_id)
     loads = _loads(at)
     return [_seat(member, loads.get((member.pool_id, member.ae_id), {})) for member in members]
+
+
+def weekly_capacity() -> int | None:
+    """Return how many leads all members of pools together may be given in a week by their caps; None: no limit.
+
+    A day's cap counts five times. One query.
+    """
+    members = Membership.objects.filter(is_active=True, ae__is_active=True)
+    caps = members.annotate(by_day=F("daily_cap") * 5).values_list("weekly_cap", "by_day")
+    by_member = [min((cap for cap in both if cap is not None), default=None) for both in caps]
+    known = [cap for cap in by_member if cap is not None]
+    return sum(known) if known and len(known) == len(by_member) else None
 
 
 def _points() -> Subquery:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 
 from scoring.models import Job
 
@@ -32,13 +32,15 @@ def create(
     by: AbstractBaseUser | None,
     at: datetime,
     not_before: datetime | None = None,
+    cursor: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Return a new job that waits for a worker; nobody takes it up before `not_before`."""
+    """Return a new job that waits for a worker; nobody takes it up before `not_before`. It begins at its cursor."""
     return Job.objects.create(
         kind=kind,
         arguments=dict(arguments),
         created_by_id=by.pk if by else None,
         created_at=at,
+        cursor=dict(cursor or {}),
         lease_until=not_before,  # as if somebody had it until then
     )
 
@@ -48,10 +50,16 @@ def waiting(*, at: datetime) -> list[Job]:
     return list(Job.objects.filter(_free(at), state__in=OPEN).order_by("id"))
 
 
-def begin_again(*, kinds: Iterable[str], at: datetime) -> list[Job]:
-    """Return new jobs for those of these kinds that were stopped or failed a while ago: their work must be done."""
+def begin_again(*, kinds: Iterable[str], at: datetime, beyond: str | None = None) -> list[Job]:
+    """Return new jobs for those of these kinds that were stopped or failed a while ago: their work must be done.
+
+    With `beyond`, it is so of those only whose cursor names it, and the new ones go on from there.
+    """
     ended = Job.objects.filter(_not_replaced(), kind__in=kinds, finished_at__lte=at - AGAIN_AFTER).order_by("id")
-    return [again for job in ended if begins_again_at(job) <= at and (again := _replace(job, at))]
+    if beyond is not None:
+        ended = ended.filter(cursor__has_key=beyond)
+    due = [job for job in ended if begins_again_at(job) <= at]
+    return [again for job in due if (again := _replace(job, at, cursor=job.cursor if beyond else {}))]
 
 
 def begins_again_at(job: Job) -> datetime:
@@ -61,13 +69,13 @@ def begins_again_at(job: Job) -> datetime:
     return (job.finished_at or job.created_at) + wait
 
 
-def _replace(job: Job, at: datetime) -> Job | None:
+def _replace(job: Job, at: datetime, *, cursor: Mapping[str, Any]) -> Job | None:
     """Make the job that takes this one's place; None if somebody else did."""
     with transaction.atomic():
         if not Job.objects.filter(_not_replaced(), pk=job.pk).select_for_update(skip_locked=True).exists():
             return None
         arguments = {**job.arguments, "again": job.arguments.get("again", 0) + 1}
-        again = Job.objects.create(kind=job.kind, arguments=arguments, created_by_id=job.created_by_id, created_at=at)
+        again = create(kind=job.kind, arguments=arguments, by=job.created_by, at=at, cursor=cursor)
         Job.objects.filter(pk=job.pk).update(result={**job.result, "replaced_by": again.pk})
         return again
 
@@ -78,7 +86,12 @@ def _not_replaced() -> Q:
 
 def left(*, kinds: Iterable[str]) -> Job | None:
     """Return the oldest job of these kinds, which must be done, whose work is not; None if all is done."""
-    return Job.objects.filter(Q(state__in=OPEN) | _not_replaced(), kind__in=kinds).order_by("id").first()
+    return undone(kinds=kinds).first()
+
+
+def undone(*, kinds: Iterable[str]) -> QuerySet[Job]:
+    """Return the jobs of these kinds whose work is not done and that no other replaces, the oldest first."""
+    return Job.objects.filter(Q(state__in=OPEN) | _not_replaced(), kind__in=kinds).order_by("id")
 
 
 def claim(*, job: Job, at: datetime) -> Job | None:

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from scoring import bulk, facts, handoffs, jobs, rules, scores, tiles
+from scoring import backtest, bulk, facts, handoffs, jobs, rules, scores, tiles
 from scoring.models import SHARDS, Job
 
 log = structlog.get_logger(__name__)
@@ -63,6 +63,13 @@ def drop_old_events() -> None:
     facts.drop_later(at=timezone.now())
 
 
+def drop_old_backtests() -> None:
+    """In the first minute of an hour, drop some of the backtests that are not kept any longer."""
+    now = timezone.now()
+    if now.minute == 0:
+        backtest.drop_old(at=now)
+
+
 def mirror_is_due() -> bool:
     """Return whether the columnar mirror is to be brought up to date; where none is kept, nothing is noted for it."""
     if not settings.MIRROR_EVERY:
@@ -97,6 +104,7 @@ def waiting_jobs() -> list[Job]:
     """Return the jobs that wait for somebody to carry them on; those that must be done begin again if they ended."""
     now = timezone.now()
     jobs.begin_again(kinds=MUST_BE_DONE, at=now)
+    rules.publish_again(at=now)
     return jobs.waiting(at=now)
 
 

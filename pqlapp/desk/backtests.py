@@ -18,6 +18,7 @@ from pqlapp import bell
 from pqlapp.desk import reads
 from pqlapp.desk.access import ADMINS, Viewer, only, show
 from pqlapp.desk.charts import Chart, charts
+from routing import queue
 from scoring import backtest, jobs
 from scoring.models import Backtest, Half, Job, RuleVersion
 
@@ -164,13 +165,15 @@ def _versions() -> Any:
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
-    """What was asked for last, of the version that the address names."""
+    """What was asked for last, of the version that the address names; how much the AEs can take is proposed by caps."""
     named = request.GET.get("version", "")
     version = _versions().filter(pk=int(named)).first() if named.isdecimal() and len(named) < 10 else None
     last = backtest.last_of(version=version) if version else Backtest.objects.order_by("-id").first()
     asked = {"months": backtest.MONTHS, "horizon_days": backtest.HORIZON, "weekly_capacity": None, "half": ""}
     if last:
         asked = {name: getattr(last, name) for name in asked}
+    if asked["weekly_capacity"] is None:
+        asked["weekly_capacity"] = queue.weekly_capacity()
     return asked | {"version": version.pk if version else last.version_id if last else None}
 
 

@@ -25,7 +25,7 @@ from routing import leads, queue
 from routing.models import AE, Lead, LeadMove, State
 from scoring import engine, explain, scores
 from scoring.language import Document, signals_of
-from scoring.models import Account, Score, shard_of
+from scoring.models import Account, Parked, Score, shard_of
 
 PAGE = 50
 MERGED_SHOWN = 20  # of the accounts that were merged into one
@@ -79,6 +79,9 @@ def queue_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     tab = _tab(request)
     words = request.GET.get("q", "").strip()[:100]
     among = _searched(_among(viewer, whose), words)
+    is_limited = not words and request.GET.get("closed") != "all"
+    if is_limited:
+        among = queue.not_long_closed(among=among, at=now)
     counts = queue.counts(among=among)
     page = max(1, _whole(request.GET.get("page"), 1))
     listed = _waiting(among) if whose == UNASSIGNED else queue.in_tab(among=among, tab=tab)
@@ -95,6 +98,7 @@ def queue_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
             "whose": whose,
             "q": words,
             "page": page,
+            "closed_days": queue.CLOSED_SHOWN.days if is_limited else None,
             "has_more": len(found) > PAGE,
             "aes": _aes() if viewer.is_manager else [],
             "fresh_at": scores.fresh_as_of(at=now),
@@ -436,6 +440,8 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
             "breaches": leads.breaches(since=now - BREACHES_SHOWN),
             "waiting": _rows(waiting, now),
             "waiting_in_all": queue.counts(among=Lead.objects.all())["unassigned"],
+            "parked": Parked.objects.select_related("account").order_by("first_failed_at")[:PAGE],
+            "parked_in_all": Parked.objects.count(),
             "aes": _aes(),
             "now": now,
             "fresh_at": scores.fresh_as_of(at=now),

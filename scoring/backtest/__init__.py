@@ -11,8 +11,9 @@ from scoring.backtest.asking import (
     MONTHS,
     BadFigure,
     behind,
+    drop_old,
     last_of,
     start,
 )
 
-__all__ = ["FIGURES", "HAND_RAISED", "HORIZON", "KIND", "MONTHS", "BadFigure", "behind", "last_of", "start"]
+__all__ = ["FIGURES", "HAND_RAISED", "HORIZON", "KIND", "MONTHS", "BadFigure", "behind", "drop_old", "last_of", "start"]

@@ -16,6 +16,10 @@ HORIZON = 60  # days within which a conversion counts
 HAND_RAISED = 10**15  # hundredths above the line: a rule that qualifies lifts above any
 
 
+KEPT = timedelta(days=180)  # a rule set's newest one is kept for longer
+AT_ONCE = 20_000  # accounts of backtests that are dropped in one transaction
+
+
 class BadFigure(ValueError):
     """No figure has such accounts behind it; the text says what there is."""
 
@@ -56,6 +60,25 @@ def start(
 def last_of(*, version: RuleVersion) -> Backtest | None:
     """Return the newest backtest of the version's rule set: whoever asks again mostly asks alike."""
     return Backtest.objects.filter(version__rule_set=version.rule_set_id).order_by("-id").first()
+
+
+def drop_old(*, at: datetime) -> int:
+    """Drop some accounts of backtests that are not kept any longer, then the backtests; return how many rows went.
+
+    Kept are those that have not ended, those that were asked for within KEPT, and the newest that came to an end of
+    each rule set. Call it again and again: each time AT_ONCE accounts go at most.
+    """
+    done = Backtest.objects.filter(finished_at__isnull=False).order_by("version__rule_set", "-id")
+    newest = done.distinct("version__rule_set").values_list("pk", flat=True)
+    ended = Backtest.objects.filter(created_at__lt=at - KEPT).exclude(job__state__in=jobs.OPEN)
+    old = ended.exclude(pk__in=list(newest)).order_by("pk").first()
+    if old is None:
+        return 0
+    some = Backtested.objects.filter(backtest=old).order_by("pk").values_list("pk", flat=True)[:AT_ONCE]
+    dropped, _ = Backtested.objects.filter(pk__in=list(some)).delete()
+    if dropped < AT_ONCE:
+        dropped += old.delete()[0]
+    return dropped
 
 
 EXACT = ("as_pql", "as_other", "won")

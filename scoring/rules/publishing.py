@@ -183,6 +183,11 @@ def run_prepare(*, job: Job, clock: Callable[[], datetime]) -> None:
     jobs.finish(job=job, result={"version": job.arguments["label"]}, at=clock())
 
 
+def publish_again(*, at: datetime) -> list[Job]:
+    """Return new jobs for publications that went live a while ago and ended before everybody was touched."""
+    return jobs.begin_again(kinds=[PUBLISH], at=at, beyond="live_at")
+
+
 def run_publish(*, job: Job, clock: Callable[[], datetime]) -> None:
     """Carry a claimed publish job on from where it stands to its end.
 
@@ -195,6 +200,10 @@ def run_publish(*, job: Job, clock: Callable[[], datetime]) -> None:
         _refuse_overtaken(job, version.rule_set, version)
         _read_history(document_of(version), clock=clock, tell=tell)
         _make_live(job=job, at=clock())
+    elif version.rule_set.live_version_id != version.pk:
+        # Another version went live while nobody carried this on: its own publication touches everybody.
+        jobs.finish(job=job, result={"version": str(version), "overtaken": True}, at=clock())
+        return
     touched = _touch_all(job=job, version=version, tell=tell)
     jobs.finish(job=job, result={"version": str(version), "touched": touched}, at=clock())
 
@@ -272,8 +281,9 @@ def _touch_all(*, job: Job, version: RuleVersion, tell: Tell) -> int:
 
 def worked_in_since() -> datetime | None:
     """Return when the oldest publication went live that has not yet touched everybody; None if there is none."""
-    moments = (
-        datetime.fromisoformat(job.cursor["live_at"])
-        for job in Job.objects.filter(kind=PUBLISH, state__in=jobs.OPEN, cursor__has_key="live_at")
-    )
+    live = set(RuleSet.objects.values_list("live_version", flat=True))
+    left = jobs.undone(kinds=[PUBLISH]).filter(cursor__has_key="live_at")
+    # One that ended early is of no matter once another version went live: that touches everybody.
+    open_ones = [job for job in left if job.state in jobs.OPEN or job.arguments["version"] in live]
+    moments = (datetime.fromisoformat(job.cursor["live_at"]) for job in open_ones)
     return min(moments, default=None)

@@ -3,10 +3,11 @@
 import csv
 import io
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.db import connection
 from django.template.loader import render_to_string
@@ -18,7 +19,7 @@ from pqlapp.desk.sparkline import Sparkline
 from routing import leads
 from routing.models import Lead
 from scoring import facts, language
-from scoring.models import Outcome, Score, Signal, Source
+from scoring.models import Outcome, Parked, Score, Signal, Source
 from tests.pqlapp import desk_world as world
 from tests.pqlapp.desk_world import NOW, Desk, account, event, lead_of, rescore
 
@@ -146,6 +147,16 @@ class TestQueue(Desk):
             with self.subTest(words=words, found=found):
                 listed = as_(self.team.ann.user).get("/", {"q": words}).content.decode()
                 assert ("Acme &amp; Sons" in listed) is found
+
+    def test_closed_leads_of_long_ago_are_shown_when_asked_for(self) -> None:
+        leads.disqualify(lead=lead_of("acme"), reason="Students", by=self.team.ann.user, at=NOW)
+        with time_machine.travel(NOW + timedelta(days=91), tick=False):
+            now = page(self.team.manager, "/?tab=closed&ae=all")
+            ever = page(self.team.manager, "/?tab=closed&ae=all&closed=all")
+            assert "Acme" in page(self.team.manager, "/?tab=closed&ae=all&q=acme")
+        assert "Acme" in ever
+        assert "Acme" not in now
+        assert "No lead was closed in the last 90 days" in now
 
     def test_nonsense_in_the_address_does_no_harm(self) -> None:
         for nonsense in ["?tab=x", "?ae=x", "?page=x", "?page=0", "?ae=99999999999999999999"]:
@@ -383,6 +394,14 @@ class TestTeam(Desk):
         assert "Waiting for an AE 1" in shown
         assert lead_of("acme").unassigned_reason in shown
         assert "had this lead before" in shown
+
+    def test_lists_accounts_that_cannot_be_scored(self) -> None:
+        assert "Cannot be scored" not in page(self.team.manager, "/team/")
+        Parked.objects.create(
+            account=account("globex"), reason="a poisonous trait", attempts=3, first_failed_at=NOW, retry_at=NOW
+        )
+        assert "Cannot be scored 1" in page(self.team.manager, "/team/")
+        assert "globex a poisonous trait" in page(self.team.manager, "/team/")
 
     def test_gives_a_waiting_lead_to_somebody(self) -> None:
         for _ in range(2):

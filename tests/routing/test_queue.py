@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from pytest_django import DjangoAssertNumQueries
 
 from routing import leads, queue
-from routing.models import AE, Lead
+from routing.models import AE, Lead, Membership
 from routing.queue import Tab
 from scoring.models import Score
 from tests.routing import world
@@ -155,3 +155,16 @@ class TestVisibleTo:
         assert list(queue.visible_to(user=boss)) == [lead]
         assert not queue.visible_to(user=ben.user).exists()
         assert not queue.visible_to(user=stranger).exists()
+
+
+class TestWeeklyCapacity:
+    def test_is_the_sum_of_what_members_may_be_given(self) -> None:
+        pool = world.pool()
+        for name in ("ann", "ben", "cleo"):
+            world.ae(name, into=pool)
+        ann, ben, cleo = Membership.objects.order_by("pk").values_list("pk", flat=True)
+        Membership.objects.filter(pk=ann).update(weekly_cap=7, daily_cap=1)
+        Membership.objects.filter(pk=ben).update(daily_cap=4)
+        assert queue.weekly_capacity() is None  # there is no limit to Cleo's
+        Membership.objects.filter(pk=cleo).update(is_active=False)
+        assert queue.weekly_capacity() == 5 + 20

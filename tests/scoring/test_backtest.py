@@ -330,6 +330,16 @@ class TestRun:
         assert (rows(done)["acme"].as_pql, rows(done)["acme"].won) == ("before", "")
         assert done.result["pqls"]["all"] == 2
 
+    def test_is_dropped_when_it_is_old_unless_it_is_the_newest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        old, newest = run(), run()
+        kept, later = set(rows(newest)), newest.created_at + asking.KEPT + timedelta(seconds=1)
+        assert backtest.drop_old(at=later - timedelta(days=1)) == 0
+        monkeypatch.setattr(asking, "AT_ONCE", 2)  # some accounts at a time
+        while backtest.drop_old(at=later):
+            assert set(rows(newest)) == kept
+        assert list(Backtest.objects.all()) == [newest]
+        assert not Backtested.objects.filter(backtest=old.pk).exists()
+
     def test_says_which_half(self) -> None:
         halves = [set(rows(run(half=half))) for half in ("first", "second")]
         assert halves[0].isdisjoint(halves[1])

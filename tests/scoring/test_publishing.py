@@ -72,6 +72,10 @@ def live() -> RuleVersion:
     return version
 
 
+def _fails(**_: object) -> None:
+    raise ValueError("a fault that does not pass")
+
+
 def left_behind() -> set[str]:
     """The accounts whose score is not of the live version."""
     return set(Score.objects.exclude(version=live()).values_list("account__external_id", flat=True))
@@ -187,6 +191,44 @@ class TestFreshness:
         rescore(LATER)
         assert scores.fresh_as_of(at=LATER) == LATER
         assert left_behind() == set()
+
+    def test_stops_at_one_that_failed_until_it_is_taken_up_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        publish(TEXT)
+        use("acme", "globex")
+        rescore()
+        job = rules.publish(version=rules.draft(text=SECOND, by=None, at=NOW), note="test", by=None, at=NOW)
+        with time_machine.travel(NOW, tick=False) as clock:
+            with monkeypatch.context() as patched:
+                patched.setattr(publishing.handoffs, "touch", _fails)
+                assert tasks.carry_on(job=job).state == Job.State.FAILED
+            assert live().number == 2
+            assert left_behind() == {"acme", "globex"}
+            clock.move_to(NOW + timedelta(minutes=9))
+            assert tasks.waiting_jobs() == []
+            assert scores.fresh_as_of(at=NOW + timedelta(minutes=9)) == NOW
+            clock.move_to(LATER)
+            (again,) = tasks.waiting_jobs()
+            assert tasks.carry_on(job=again).state == Job.State.DONE
+            assert tasks.waiting_jobs() == []
+        rescore(LATER)
+        assert left_behind() == set()
+        assert scores.fresh_as_of(at=LATER) == LATER
+
+    def test_does_not_wait_for_one_that_another_overtook(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        publish(TEXT)
+        job = rules.publish(version=rules.draft(text=SECOND, by=None, at=NOW), note="test", by=None, at=NOW)
+        use("acme")
+        with time_machine.travel(NOW, tick=False) as clock:
+            with monkeypatch.context() as patched:
+                patched.setattr(publishing.handoffs, "touch", _fails)
+                tasks.carry_on(job=job)
+            publish(THIRD)
+            rescore()
+            assert scores.fresh_as_of(at=LATER) == LATER
+            clock.move_to(LATER)
+            (again,) = tasks.waiting_jobs()
+            done = tasks.carry_on(job=again)
+        assert (done.state, done.result["overtaken"], live().number) == (Job.State.DONE, True, 3)
 
     def test_is_never_beyond_a_day_that_is_not_swept(self) -> None:
         publish(TEXT)
