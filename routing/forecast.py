@@ -77,13 +77,14 @@ def load_of(*, diff: Diff, at: datetime) -> list[Load]:
     wanted = [change for change in diff.changes if plans.opens(change)]
     accounts = [change.account_id for change in wanted]
     mine = Lead.objects.filter(account__in=accounts, motion=motion).exclude(state=State.CLOSED)
-    have_one = set(mine.values_list("account", flat=True))
+    has_one = set(mine.values_list("account", flat=True))
     comes: dict[handling.Plan, list[int]] = {}
     for change in wanted:
-        if change.account_id not in have_one:
+        if change.account_id not in has_one:
             comes.setdefault(plans.of(change.after.tier, is_pql=True, account=change.account_id), []).append(
                 change.account_id
             )
+            has_one.add(change.account_id)  # whoever else of its users qualifies
     colleagues = _colleagues(accounts)
     return [_load(plan, [colleagues.get(account) for account in those], at) for plan, those in _pooled(comes)]
 

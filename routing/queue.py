@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast, Length
 
 from routing.models import AE, Lead, Membership, Stage, State
 from routing.roles import roles_of
@@ -183,15 +184,26 @@ def weekly_capacity() -> int | None:
     return sum(known) if known and len(known) == len(by_member) else None
 
 
+# Where users are judged an account has many scores by one rule set; the first of these stands for it.
+FOREMOST = ("-is_pql", Length(Cast("held", models.TextField())).desc(), (F("usage") + F("fit")).desc(), "pk")
+
+
+def score_of(*, lead: Lead) -> Score | None:
+    """Return the present score of the rule set that opened the lead: of users, that of the foremost."""
+    mine = Score.objects.filter(rule_set=lead.rule_set_id, account=lead.account_id)
+    return mine.select_related("version").order_by(*FOREMOST).first()
+
+
 def _points() -> Subquery:
     mine = Score.objects.filter(rule_set=OuterRef("rule_set"), account=OuterRef("account"))
-    return Subquery(mine.values(points=F("usage") + F("fit")))
+    return Subquery(mine.order_by(*FOREMOST).values(points=F("usage") + F("fit"))[:1])
 
 
 def _scores(page: list[Lead]) -> dict[tuple[int, int], Score]:
     scores = Score.objects.filter(
         rule_set__in={lead.rule_set_id for lead in page}, account__in={lead.account_id for lead in page}
     )
+    scores = scores.order_by("rule_set", "account", *FOREMOST).distinct("rule_set", "account")
     return {(score.rule_set_id, score.account_id): score for score in scores}
 
 

@@ -22,6 +22,9 @@ A_HANDFUL = 20  # accounts
 MOST_SILENT_DAYS = 90  # how far ahead next_change looks
 
 
+Subject = tuple[int, int | None]  # an account, and the user of it who is judged at `level: user`
+
+
 class SignalsMissing(Exception):
     """The document reads signals whose tiles do not hold all of history yet: register and backfill them first."""
 
@@ -149,43 +152,45 @@ def judge_pairs(document: Document, *, pairs: Sequence[tuple[int, date]], detail
 class BesideScores:
     """A document's judgement of everybody beside the stored scores of a rule set."""
 
-    rows: list[tuple[int, Standing | None, Standing | None]]  # account, stored, judged: where they may differ
-    same: dict[tuple[str, str], int]  # by (stored tier, judged tier), how many accounts stand where they stood
-    unsettled: list[int]  # accounts of `rows` whose stored score may not be what the live version says today
+    rows: list[tuple[Subject, Standing | None, Standing | None]]  # whom, stored, judged: where they may differ
+    same: dict[tuple[str, str], int]  # by (stored tier, judged tier), how many stand where they stood
+    unsettled: list[Subject]  # those of `rows` whose stored score may not be what the live version says today
 
 
 def judge_beside_scores(document: Document, *, rule_set: int | None, live: int | None, as_of: date) -> BesideScores:
     """Return the judgement of every account on the day beside its stored score, by one statement of one snapshot.
 
-    `live` is the id of the rule set's live version; None: none, and no score. Raises SignalsMissing.
+    At `level: user` it is one of every known user in each account. `live` is the id of the rule set's live version;
+    None: none, and no score. Raises SignalsMissing.
     """
     judged_sql, params = _standing_sql(document, as_of, accounts=None)
     params |= {"rule_set": rule_set, "live": live}
     told = BesideScores([], {}, [])
     with cursor() as c:
         c.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
-        for account, unsettled, number, *stored_and_judged in c.execute(
-            _BESIDE_SCORES.replace("{judged}", judged_sql), params
-        ):
+        text = _BESIDE_SCORES.replace("{judged}", judged_sql)
+        for name, (of_accounts, of_users) in _BY_LEVEL.items():
+            text = text.replace(name, of_users if document.level == "user" else of_accounts)
+        for account, user, unsettled, number, *stored_and_judged in c.execute(text, params):
             stored, judged = _standing(stored_and_judged[:5]), _standing(stored_and_judged[5:])
             if account is None:
                 told.same[stored.tier if stored else "", judged.tier if judged else ""] = number
                 continue
-            told.rows.append((account, stored, judged))
+            told.rows.append(((account, user), stored, judged))
             if unsettled:
-                told.unsettled.append(account)
+                told.unsettled.append((account, user))
     return told
 
 
-def standings(document: Document, *, as_of: date, accounts: Sequence[int] | None) -> dict[int, Standing]:
+def standings(document: Document, *, as_of: date, accounts: Sequence[int] | None) -> dict[Subject, Standing]:
     """Return where the document puts each account on the day, of all accounts if None; less than `judge`, and sooner.
 
-    Raises SignalsMissing.
+    At `level: user` it is where it puts each of their known users. Raises SignalsMissing.
     """
     judged_sql, params = _standing_sql(document, as_of, accounts)
     with cursor() as c:
         c.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
-        return {account: Standing(*columns) for account, *columns in c.execute(judged_sql, params)}
+        return {(account, user): Standing(*columns) for account, user, *columns in c.execute(judged_sql, params)}
 
 
 def _standing_sql(document: Document, as_of: date, accounts: Sequence[int] | None) -> tuple[str, dict[str, object]]:
@@ -199,11 +204,12 @@ def _standing_sql(document: Document, as_of: date, accounts: Sequence[int] | Non
     }
     if accounts is not None:
         params["accounts"] = list(accounts)
-    return _STANDINGS.replace("{judged}", query.sql), params
+    user = "user_id" if document.level == "user" else "NULL::bigint AS user_id"
+    return _STANDINGS.replace("{judged}", query.sql).replace("{user}", user), params
 
 
 _STANDINGS = """
-SELECT account_id, status, coalesce((%(tiers)s::text[])[tier + 1], '') AS tier,
+SELECT account_id, {user}, status, coalesce((%(tiers)s::text[])[tier + 1], '') AS tier,
     coalesce((%(pqls)s::boolean[])[tier + 1], false) AS is_pql, usage, fit
 FROM ({judged}) AS judged
 """
@@ -219,24 +225,30 @@ _BESIDE_SCORES = """
 WITH waiting AS (SELECT account_id FROM scoring_touched UNION SELECT account_id FROM scoring_parked),
 judged AS ({judged}),
 stored AS (
-    SELECT account_id, status, tier, is_pql, usage, fit,
+    SELECT account_id, user_id, status, tier, is_pql, usage, fit,
         version_id <> %(live)s::bigint OR recheck_on <= %(as_of)s::date AS behind
     FROM scoring_score WHERE rule_set_id = %(rule_set)s::bigint),
 beside AS MATERIALIZED (
-    SELECT coalesce(n.account_id, o.account_id) AS account_id,
+    SELECT coalesce(n.account_id, o.account_id) AS account_id, {user},
         %(live)s::bigint IS NOT NULL AND (o.account_id IS NULL OR n.account_id IS NULL OR coalesce(o.behind, false)
             OR w.account_id IS NOT NULL) AS unsettled,
         o.status AS s0, o.tier AS t0, o.is_pql AS q0, o.usage AS u0, o.fit AS f0,
         n.status AS s1, n.tier AS t1, n.is_pql AS q1, n.usage AS u1, n.fit AS f1
-    FROM judged n FULL JOIN stored o ON o.account_id = n.account_id
+    FROM judged n FULL JOIN stored o ON o.account_id = n.account_id{same_user}
     LEFT JOIN waiting w ON w.account_id = coalesce(n.account_id, o.account_id)),
 sorted AS (
     SELECT *, unsettled OR (s0, t0, q0, u0, f0) IS DISTINCT FROM (s1, t1, q1, u1, f1) AS differs FROM beside)
-SELECT account_id, unsettled, 1::bigint, s0, t0, q0, u0, f0, s1, t1, q1, u1, f1 FROM sorted WHERE differs
+SELECT account_id, user_id, unsettled, 1::bigint, s0, t0, q0, u0, f0, s1, t1, q1, u1, f1 FROM sorted WHERE differs
 UNION ALL
-SELECT NULL, false, count(*), s0, t0, false, 0, 0, s1, t1, false, 0, 0 FROM sorted WHERE NOT differs
+SELECT NULL, NULL, false, count(*), s0, t0, false, 0, 0, s1, t1, false, 0, 0 FROM sorted WHERE NOT differs
 GROUP BY s0, t0, s1, t1
 """
+
+
+_BY_LEVEL = {
+    "{user}": ("NULL::bigint AS user_id", "coalesce(n.user_id, o.user_id) AS user_id"),
+    "{same_user}": ("", " AND o.user_id = n.user_id"),
+}
 
 
 def rank_users(document: Document, *, account: int, as_of: date) -> list[tuple[int, int, int]]:

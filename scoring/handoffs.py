@@ -3,16 +3,19 @@
 Both are claimed by deleting, in the transaction of the work itself: if that fails, the claim never happened.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 
 from scoring.models import Crossed, Lane
 from scoring.models.raw import cursor
 from scoring.models.scores import SHARDS
+
+Cursor = psycopg.Cursor[Any]
 
 # What bulk work keeps of each claim while live work waits too.
 BULK_SHARE = 5  # one in five
@@ -46,6 +49,28 @@ INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
 SELECT id, id %% %(shards)s::int, %(lane)s::text, %(cause)s::text, %(at)s::timestamptz
 FROM scoring_account WHERE id = ANY (%(accounts)s::bigint[]) AND kind <> 'visitor' ORDER BY id
 RETURNING shard
+"""
+
+
+def touch_people(c: Cursor, *, users: Collection[int], at: datetime) -> None:
+    """Note that the scores of these users may be stale, wherever they are judged; nothing where only accounts are.
+
+    Belongs in the transaction that says something of them. Nobody waits for the answer, so there are no shards to ring.
+    """
+    if users:
+        c.execute(_TOUCH_PEOPLE, {"users": sorted(users), "shards": SHARDS, "at": at})
+
+
+_TOUCH_PEOPLE = """
+INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
+SELECT id, id %% %(shards)s::int, 'live', 'trait', %(at)s::timestamptz FROM scoring_account
+WHERE kind <> 'visitor' AND EXISTS (
+    SELECT FROM scoring_ruleset r JOIN scoring_ruleversion v ON v.id = r.live_version_id
+    WHERE v.document ->> 'level' = 'user')
+AND id IN (
+    SELECT home_id FROM scoring_productuser WHERE id = ANY (%(users)s::bigint[])
+    UNION SELECT account_id FROM scoring_tile WHERE user_id = ANY (%(users)s::bigint[]))
+ORDER BY id
 """
 
 

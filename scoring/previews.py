@@ -24,6 +24,7 @@ from scoring.language import (
     Filter,
     Group,
     Leaf,
+    Level,
     Measured,
     Not,
     PerUnit,
@@ -64,9 +65,10 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """An account beside the line between PQLs and the others."""
+    """An account, or a user of one, beside the line between PQLs and the others."""
 
     account: int
+    user: int | None  # where users are judged
     usage: int  # hundredths
     fit: int  # hundredths
     by: int  # hundredths that it lacks, or has to spare
@@ -74,10 +76,11 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the document says of everybody today. Counts are of the accounts that were judged."""
+    """What the document says of everybody today. Counts are of the accounts that were judged, or of the users."""
 
+    level: Level
     judged: int
-    of: int  # accounts in all; more than `judged`: it was a sample
+    of: int  # in all; more than `judged`: it was a sample
     population: int  # of the judged: neither excluded nor outside
     met: Mapping[str, Met]  # by path, such as rules[2].when.all[0]
     tiers: Sequence[tuple[str, str, int]]  # (status, tier or "", accounts)
@@ -117,6 +120,7 @@ def preview(*, document: Document, as_of: date, most: int = EVERYBODY) -> Previe
     # Some accounts are no subjects, such as homes that everybody has left: as many of all as of the sample.
     everybody = round(of * subjects / len(accounts)) if len(accounts) < of else subjects
     return Preview(
+        level=document.level,
         judged=subjects,
         of=everybody,
         population=population,
@@ -306,8 +310,8 @@ counted AS (SELECT count(*) AS subjects, count(*) FILTER (WHERE {INSIDE}) AS pop
 tiers AS (SELECT status, tier, count(*) AS n FROM judged GROUP BY status, tier)
 SELECT subjects, population, counts, jsonb_build_array(
     (SELECT coalesce(jsonb_agg(jsonb_build_array(status, tier, n)), '[]') FROM tiers),
-    {_nearest(_lacks(document), _is_pql(document, False))},
-    {_nearest(_spares(document), _is_pql(document, True))})::text
+    {_nearest(document, _lacks(document), _is_pql(document, False))},
+    {_nearest(document, _spares(document), _is_pql(document, True))})::text
 FROM counted"""
     return Query(text, judged.params)
 
@@ -326,11 +330,14 @@ def _is_pql(document: Document, wanted: bool) -> str:
     return f"({inside})" if wanted else f"(tier IS NULL OR NOT {inside})"
 
 
-def _nearest(by: str, who: str) -> str:
-    """The accounts with the least that they lack, or have to spare, as JSON."""
-    return f"""(SELECT coalesce(jsonb_agg(jsonb_build_array(account_id, usage, fit, by) ORDER BY by, account_id), '[]')
-    FROM (SELECT account_id, usage, fit, {by} AS by FROM judged WHERE status = '{Status.SCORED.value}' AND {who}
-        AND {by} IS NOT NULL ORDER BY by, account_id LIMIT {NEAREST}) AS near)"""
+def _nearest(document: Document, by: str, who: str) -> str:
+    """The accounts or users with the least that they lack, or have to spare, as JSON."""
+    user = "user_id" if document.level == "user" else "NULL::bigint AS user_id"
+    told, turn = "account_id, user_id, usage, fit, by", "by, account_id, user_id"
+    return f"""(SELECT coalesce(jsonb_agg(jsonb_build_array({told}) ORDER BY {turn}), '[]')
+    FROM (SELECT account_id, {user}, usage, fit, {by} AS by FROM judged
+        WHERE status = '{Status.SCORED.value}' AND {who} AND {by} IS NOT NULL
+        ORDER BY {turn} LIMIT {NEAREST}) AS near)"""
 
 
 def _lacks(document: Document) -> str:

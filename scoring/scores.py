@@ -1,17 +1,18 @@
 """Rescore what was touched: scores, history, ledger, crossings and the day of the next look. Their one writer."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import orjson
 import psycopg
 from django.db import DatabaseError, transaction
 
-from scoring import engine, handoffs, language, rules
-from scoring.engine import Judgement
+from scoring import engine, handoffs, identity, language, rules
+from scoring.engine import Judgement, Subject
 from scoring.models import (
     SHARDS,
     Account,
@@ -108,11 +109,15 @@ def _judge_and_write(
     for live, document, judged in zip(lives, documents, together, strict=True):
         batch = _Batch(live=live, rules=[rule.id for rule in document.rules], causes=causes, at=at)
         before = _prior(live.rule_set, accounts)
+        gone = before.keys() - {_subject(judgement) for judgement in judged}
+        inherited = _inherited(before, gone) if gone else {}
         for judgement in judged:
-            batch.add(judgement, before.get(judgement.account_id))
+            subject = _subject(judgement)
+            batch.add(judgement, before.get(subject), inherited.get(subject, []))
+        if document.level == "user":
+            batch.hint_at_merged(accounts)
         batch.write()
-        deserted = before.keys() - {judgement.account_id for judgement in judged}
-        crossings = len(batch.crossings) + (_forget(live, deserted, at) if deserted else 0)
+        crossings = len(batch.crossings) + (_forget(live, gone, at) if gone else 0)
         total = Rescored(
             accounts=total.accounts,
             changed=total.changed + len(batch.changes),
@@ -121,24 +126,41 @@ def _judge_and_write(
     return total
 
 
-def _forget(live: "_Live", deserted: Iterable[int], at: datetime) -> int:
-    """Delete the scores of accounts that are no subjects any more (everybody has left); hint at their leads."""
-    gone = Score.objects.filter(rule_set=live.rule_set, account__in=deserted)
+def _subject(judgement: Judgement) -> Subject:
+    return judgement.account_id, judgement.user_id
+
+
+def _inherited(before: Mapping[Subject, "_Prior"], gone: Iterable[Subject]) -> dict[Subject, list["_Prior"]]:
+    """Return what was thought of users who turned out to be one with another, by who they are now."""
+    with cursor() as db:
+        now = identity.survivors(db, {user for _, user in gone if user is not None})
+    found: dict[Subject, list[_Prior]] = {}
+    for account, user in gone:
+        if user in now:
+            found.setdefault((account, now[user]), []).append(before[account, user])
+    return found
+
+
+def _forget(live: "_Live", gone: Collection[Subject], at: datetime) -> int:
+    """Delete the scores of what is no subject any more (everybody has left, a user is another); hint at their leads."""
+    stored = Score.objects.filter(rule_set=live.rule_set, account__in={account for account, _ in gone})
+    scores = [score for score in stored.defer("ledger") if (score.account_id, score.user_id) in gone]
     hints = [
         Crossed(
             rule_set_id=live.rule_set,
             account_id=score.account_id,
+            user_id=score.user_id,
             from_tier=score.tier,
             from_version_id=score.version_id,
             to_version_id=live.version,
             cause="identity",
             at=at,
         )
-        for score in gone
+        for score in scores
         if score.tier or score.held
     ]
     handoffs.cross(hints=hints)
-    gone.delete()
+    Score.objects.filter(pk__in=[score.pk for score in scores]).delete()
     return len(hints)
 
 
@@ -178,6 +200,7 @@ class _Prior:
     """What of the score before the next one is held against."""
 
     account_id: int
+    user_id: int | None
     version_id: int
     usage: int
     fit: int
@@ -192,16 +215,16 @@ class _Prior:
 
 
 PRIOR = """
-SELECT account_id, version_id, usage, fit, tier, is_pql, ARRAY(SELECT jsonb_array_elements_text(held)), goal_on,
-    changed_at, qualified_at, result, evidence
+SELECT account_id, user_id, version_id, usage, fit, tier, is_pql,
+    ARRAY(SELECT jsonb_array_elements_text(held)), goal_on, changed_at, qualified_at, result, evidence
 FROM scoring_score WHERE rule_set_id = %(rule_set)s::bigint AND account_id = ANY (%(accounts)s::bigint[])
 """
 
 
-def _prior(rule_set: int, accounts: Sequence[int]) -> dict[int, _Prior]:
+def _prior(rule_set: int, accounts: Sequence[int]) -> dict[Subject, _Prior]:
     with cursor() as db:
         db.execute(PRIOR, {"rule_set": rule_set, "accounts": list(accounts)})
-        return {row[0]: _Prior(*row) for row in db}
+        return {(row[0], row[1]): _Prior(*row) for row in db}
 
 
 @dataclass(slots=True)
@@ -217,29 +240,36 @@ class _Batch:
     changes: list[tuple[object, ...]] = field(default_factory=list)
     crossings: list[tuple[object, ...]] = field(default_factory=list)
 
-    def add(self, new: Judgement, old: _Prior | None) -> None:
-        """Sort out what is to be written for one account."""
+    def add(self, new: Judgement, old: _Prior | None, merged: Sequence[_Prior]) -> None:
+        """Sort out what is to be written for one subject; `merged` was thought of those who are one with it now."""
         evidence = _digest(self.live.version, new.result, new.goal_on, new.observed, new.seen)
         cause = _motive(self.causes[new.account_id])
-        if _matters(new, old) or cause == MERGED:
-            hint = (new.account_id, old.tier if old else "", new.tier, old.version_id if old else None, cause)
+        subject = _subject(new)
+        if _matters(new, old) or (cause == MERGED and new.user_id is None):
+            hint = (*subject, old.tier if old else "", new.tier, old.version_id if old else None, cause)
             self.crossings.append(hint)
-        if old is not None and old.evidence == evidence:
-            self.seen_again.append((new.account_id, new.as_of, new.recheck_on))
+        if old is not None and old.evidence == evidence and not merged:
+            self.seen_again.append((*subject, new.as_of, new.recheck_on))
             return
         result = _digest(self.rules, new.result)
         changed = old is None or old.result != result
-        since = old.qualified_at if old and old.is_pql and new.is_pql else self.at
+        since = min((one.qualified_at for one in (old, *merged) if one and one.qualified_at), default=self.at)
         changed_at = self.at if old is None or changed else old.changed_at
         common = (new.usage, new.fit, new.status.value, new.tier)
         held, ledger = orjson.dumps(new.held).decode(), orjson.dumps(new.ledger).decode()
-        row = (new.account_id, new.as_of, *common, new.is_pql, held, new.goal_on, ledger, result, evidence)
+        row = (*subject, new.as_of, *common, new.is_pql, held, new.goal_on, ledger, result, evidence)
         self.scores.append((*row, new.recheck_on, changed_at, since if new.is_pql else None))
         if changed:
-            self.changes.append((new.account_id, new.as_of, cause, *common, held, ledger))
+            self.changes.append((*subject, new.as_of, cause, *common, held, ledger))
+
+    def hint_at_merged(self, accounts: Iterable[int]) -> None:
+        """Let the leads of accounts that another was merged into be looked at, whoever of their users qualifies."""
+        self.crossings += [
+            (account, None, "", "", None, MERGED) for account in accounts if MERGED in self.causes[account]
+        ]
 
     def write(self) -> None:
-        """A statement for each kind of row, sorted by account."""
+        """A statement for each kind of row, sorted by account and user."""
         fixed = {"rule_set": self.live.rule_set, "version": self.live.version, "at": self.at}
         with cursor() as db:
             for statement, rows in (
@@ -249,8 +279,13 @@ class _Batch:
                 (INSERT_CROSSINGS, self.crossings),
             ):
                 if rows:
-                    columns = zip(*sorted(rows, key=lambda row: row[0]), strict=True)  # type: ignore[arg-type,return-value]
+                    columns = zip(*sorted(rows, key=_in_order), strict=True)
                     db.execute(statement, fixed | {f"c{i}": list(column) for i, column in enumerate(columns)})
+
+
+def _in_order(row: tuple[Any, ...]) -> tuple[int, int]:
+    account, user, *_ = row
+    return account, user or 0
 
 
 def _digest(*parts: object) -> bytes:
@@ -273,16 +308,16 @@ def _matters(new: Judgement, old: _Prior | None) -> bool:
 
 # The ledgers are bound in binary (%b): as text, each of their many quotes would be escaped in Python.
 UPSERT_SCORES = """
-INSERT INTO scoring_score (rule_set_id, version_id, scored_at, account_id, as_of, usage, fit, status, tier, is_pql,
-    held, goal_on, ledger, result, evidence, recheck_on, changed_at, qualified_at)
-SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, usage, fit, status, tier, is_pql,
+INSERT INTO scoring_score (rule_set_id, version_id, scored_at, account_id, user_id, as_of, usage, fit, status, tier,
+    is_pql, held, goal_on, ledger, result, evidence, recheck_on, changed_at, qualified_at)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, user_id, as_of, usage, fit, status, tier, is_pql,
     held::jsonb, goal_on, ledger::jsonb, result, evidence, recheck_on, changed_at, qualified_at
-FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::bigint[], %(c3)s::bigint[], %(c4)s::text[], %(c5)s::text[],
-    %(c6)s::boolean[], %(c7)b::text[], %(c8)s::date[], %(c9)b::text[], %(c10)b::bytea[], %(c11)b::bytea[],
-    %(c12)s::date[], %(c13)s::timestamptz[], %(c14)s::timestamptz[])
-    AS new(account, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, result, evidence, recheck_on,
-    changed_at, qualified_at)
-ON CONFLICT (rule_set_id, account_id) DO UPDATE SET version_id = excluded.version_id,
+FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::date[], %(c3)s::bigint[], %(c4)s::bigint[], %(c5)s::text[],
+    %(c6)s::text[], %(c7)s::boolean[], %(c8)b::text[], %(c9)s::date[], %(c10)b::text[], %(c11)b::bytea[],
+    %(c12)b::bytea[], %(c13)s::date[], %(c14)s::timestamptz[], %(c15)s::timestamptz[])
+    AS new(account, user_id, as_of, usage, fit, status, tier, is_pql, held, goal_on, ledger, result, evidence,
+    recheck_on, changed_at, qualified_at)
+ON CONFLICT (rule_set_id, account_id, user_id) DO UPDATE SET version_id = excluded.version_id,
     scored_at = excluded.scored_at, as_of = excluded.as_of, usage = excluded.usage, fit = excluded.fit,
     status = excluded.status, tier = excluded.tier, is_pql = excluded.is_pql, held = excluded.held,
     goal_on = excluded.goal_on, ledger = excluded.ledger, result = excluded.result, evidence = excluded.evidence,
@@ -292,25 +327,28 @@ ON CONFLICT (rule_set_id, account_id) DO UPDATE SET version_id = excluded.versio
 
 UPDATE_DAYS = """
 UPDATE scoring_score s SET as_of = new.as_of, recheck_on = new.recheck_on, scored_at = %(at)s::timestamptz
-FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::date[]) AS new(account, as_of, recheck_on)
+FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::date[], %(c3)s::date[])
+    AS new(account, user_id, as_of, recheck_on)
 WHERE s.rule_set_id = %(rule_set)s::bigint AND s.account_id = new.account AND s.version_id = %(version)s::bigint
+    AND s.user_id IS NOT DISTINCT FROM new.user_id
 """
 
 INSERT_CHANGES = """
-INSERT INTO scoring_scorechange (rule_set_id, version_id, at, account_id, as_of, cause, usage, fit, status, tier,
-    held, ledger)
-SELECT %(rule_set)s, %(version)s, %(at)s, account, as_of, cause, usage, fit, status, tier, held::jsonb, ledger::jsonb
-FROM unnest(%(c0)s::bigint[], %(c1)s::date[], %(c2)s::text[], %(c3)s::bigint[], %(c4)s::bigint[], %(c5)s::text[],
-    %(c6)s::text[], %(c7)s::text[], %(c8)b::text[])
-    AS new(account, as_of, cause, usage, fit, status, tier, held, ledger)
+INSERT INTO scoring_scorechange (rule_set_id, version_id, at, account_id, user_id, as_of, cause, usage, fit, status,
+    tier, held, ledger)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, user_id, as_of, cause, usage, fit, status, tier, held::jsonb,
+    ledger::jsonb
+FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::date[], %(c3)s::text[], %(c4)s::bigint[], %(c5)s::bigint[],
+    %(c6)s::text[], %(c7)s::text[], %(c8)s::text[], %(c9)b::text[])
+    AS new(account, user_id, as_of, cause, usage, fit, status, tier, held, ledger)
 """
 
 INSERT_CROSSINGS = """
-INSERT INTO scoring_crossed (rule_set_id, to_version_id, at, account_id, from_tier, to_tier, from_version_id, cause,
-    attempts, error)
-SELECT %(rule_set)s, %(version)s, %(at)s, account, from_tier, to_tier, from_version, cause, 0, ''
-FROM unnest(%(c0)s::bigint[], %(c1)s::text[], %(c2)s::text[], %(c3)s::bigint[], %(c4)s::text[])
-    AS new(account, from_tier, to_tier, from_version, cause)
+INSERT INTO scoring_crossed (rule_set_id, to_version_id, at, account_id, user_id, from_tier, to_tier, from_version_id,
+    cause, attempts, error)
+SELECT %(rule_set)s, %(version)s, %(at)s, account, user_id, from_tier, to_tier, from_version, cause, 0, ''
+FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::text[], %(c3)s::text[], %(c4)s::bigint[], %(c5)s::text[])
+    AS new(account, user_id, from_tier, to_tier, from_version, cause)
 """
 
 
@@ -396,12 +434,13 @@ def _silent_since(today: date) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a version would have said of one account over past days."""
+    """What a version would have said of one account, or of one of its users, over past days."""
 
     account_id: int
     qualified_on: date | None  # the first day with a PQL tier
     goal_on: date | None  # the day of the goal, as known on the last day
     sign_up: date | None
+    user_id: int | None = None
 
 
 def replay(
@@ -411,16 +450,19 @@ def replay(
 
     Raises engine.SignalsMissing.
     """
-    first: dict[int, date] = {}
-    last: dict[int, Judgement] = {}
+    first: dict[Subject, date] = {}
+    last: dict[Subject, Judgement] = {}
     for day in days:
         for judgement in engine.judge(document, as_of=day, detail=False):
-            last[judgement.account_id] = judgement
+            last[_subject(judgement)] = judgement
             if judgement.is_pql:
-                first.setdefault(judgement.account_id, day)
+                first.setdefault(_subject(judgement), day)
         if on_day:
             on_day(day)
-    return [Replayed(account, first.get(account), j.goal_on, j.sign_up) for account, j in sorted(last.items())]
+    return [
+        Replayed(subject[0], first.get(subject), last[subject].goal_on, last[subject].sign_up, subject[1])
+        for subject in sorted(last, key=_in_order)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +471,7 @@ class Mismatch:
 
     rule_set_id: int
     account_id: int
+    user_id: int | None
     stored: Score | None
     judged: Judgement | None
 
@@ -458,14 +501,14 @@ def _mismatches(accounts: Sequence[int], as_of: date) -> dict[int, Mismatch]:
     lives = [(rule_set, version) for rule_set, version in RuleSet.objects.values_list("id", "live_version") if version]
     for rule_set, version in lives:
         document = _document(version)
-        judged = {j.account_id: j for j in engine.judge(document, as_of=as_of, accounts=accounts)}
+        judged = {_subject(j): j for j in engine.judge(document, as_of=as_of, accounts=accounts)}
         rows = Score.objects.filter(rule_set=rule_set, account__in=accounts)
-        stored = {score.account_id: score for score in rows}
+        stored = {(score.account_id, score.user_id): score for score in rows}
         rules = [rule.id for rule in document.rules]
-        for account in sorted(judged.keys() | stored.keys()):
-            judgement, score = judged.get(account), stored.get(account)
+        for subject in sorted(judged.keys() | stored.keys(), key=_in_order):
+            judgement, score = judged.get(subject), stored.get(subject)
             if not (judgement and score and bytes(score.result) == _digest(rules, judgement.result)):
-                found.setdefault(account, Mismatch(rule_set, account, score, judgement))
+                found.setdefault(subject[0], Mismatch(rule_set, *subject, score, judgement))
     return {account: found[account] for account in found.keys() - _waiting(found.keys(), as_of)}
 
 
@@ -485,7 +528,8 @@ def mismatch_words(mismatch: Mismatch) -> str:
     account = Account.objects.get(pk=mismatch.account_id)
     rule_set = RuleSet.objects.get(pk=mismatch.rule_set_id)
     stored, judged = (_told(side) for side in (mismatch.stored, mismatch.judged))
-    return f"{rule_set.slug}, account {account}: the stored score says {stored}, the facts say {judged}"
+    whom = f"account {account}" + (f", user {mismatch.user_id}" if mismatch.user_id else "")
+    return f"{rule_set.slug}, {whom}: the stored score says {stored}, the facts say {judged}"
 
 
 def _told(side: Score | Judgement | None) -> str:

@@ -64,9 +64,10 @@ class AccountFilter(filters.FilterSet):
 
 
 class HistoryFilter(filters.FilterSet):
-    """Changes of one rule set's score."""
+    """Changes of one rule set's score, or of a user's."""
 
     rule_set = text("rule_set__slug")
+    user = text("user__identities__value")
 
     class Meta:
         model = ScoreChange

@@ -96,9 +96,11 @@ class LeadShown(LeadRow):
 
     @extend_schema_field({"type": "array", "items": {"type": "object"}})
     def get_reasons(self, lead: Lead) -> list[dict[str, Any]]:
-        """Return an entry for each rule set that calls for the lead, in points."""
+        """Return an entry for each rule set that calls for the lead, in points; of users, one for each of them."""
+        people = facts.known_as(users=(reason.get("user") for reason in lead.reasons))
         return [
             reason
+            | {"user": people.get(reason.get("user"))}
             | {"usage": points(reason["usage"]), "fit": points(reason["fit"])}
             | {"ledger": ledger_in_points(reason["ledger"])}
             for reason in lead.reasons

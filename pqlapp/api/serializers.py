@@ -96,6 +96,9 @@ class AccountRef(Shown):
 class ScoreRow(Shown):
     """A score without its ledger."""
 
+    user = serializers.CharField(
+        source="user_known_as", allow_null=True, default=None, help_text="an id of the user; null: the account's"
+    )
     rule_set = serializers.SlugField(source="rule_set.slug")
     version = serializers.IntegerField(source="version.number")
     usage = Points()
@@ -107,6 +110,7 @@ class ScoreRow(Shown):
         fields: Fields = (
             "rule_set",
             "version",
+            "user",
             "usage",
             "fit",
             "tier",
@@ -192,6 +196,9 @@ class MergeShown(serializers.Serializer[Any]):
 class ScoreChangeShown(Shown):
     """One change of a score, with what caused it."""
 
+    user = serializers.CharField(
+        source="user_known_as", allow_null=True, default=None, help_text="an id of the user; null: the account's"
+    )
     rule_set = serializers.SlugField(source="rule_set.slug")
     version = serializers.IntegerField(source="version.number")
     usage = Points()
@@ -205,6 +212,7 @@ class ScoreChangeShown(Shown):
             "id",
             "rule_set",
             "version",
+            "user",
             "at",
             "as_of",
             "cause",
@@ -334,9 +342,10 @@ class StandingShown(serializers.Serializer[Any]):
 
 
 class ChangeShown(serializers.Serializer[Any]):
-    """An account whose tier changes."""
+    """An account whose tier changes; where users are judged, a user of it."""
 
     account = AccountRef()
+    user = serializers.CharField(allow_null=True, help_text="an id of the user; null where accounts are judged")
     before = StandingShown()
     after = StandingShown()
 

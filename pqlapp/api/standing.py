@@ -76,4 +76,4 @@ class ScoresOfAccount(serializers.Serializer[Any]):
     complete_as_of = serializers.DateTimeField()
     # Why the account cannot be rescored at present; null: it can.
     parked = serializers.CharField(allow_null=True)
-    scores = ScoreShown(many=True)
+    scores = ScoreShown(many=True, help_text="where users are judged, of the foremost; `user` asks for another")

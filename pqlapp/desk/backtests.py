@@ -62,6 +62,13 @@ class Ask(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["version"].queryset = _versions()  # type: ignore[attr-defined]
 
+    def clean_version(self) -> RuleVersion:
+        """Return the version, if there can be a backtest of it. Raises ValidationError."""
+        version: RuleVersion = self.cleaned_data["version"]
+        if why := backtest.refusal(version=version):
+            raise forms.ValidationError(why)
+        return version
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

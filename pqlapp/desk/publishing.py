@@ -65,8 +65,13 @@ def _told(diff: Diff) -> dict[str, Any]:
     kinds = [(kind, words, diff.of(kind)) for kind, words in KINDS.items()]
     shown = [change.account_id for _, _, changes in kinds for change in changes[:LISTED]]
     names = dict(Account.objects.filter(pk__in=shown).values_list("pk", "external_id")) | reads.names_of(shown)
+    people = reads.names_of_people(change.user_id for _, _, changes in kinds for change in changes[:LISTED])
     listed = [
-        (words, len(changes), [(change, names[change.account_id]) for change in changes[:LISTED]])
+        (
+            words,
+            len(changes),
+            [(change, names[change.account_id], people.get(change.user_id or 0, "")) for change in changes[:LISTED]],
+        )
         for _, words, changes in kinds
     ]
     sizes = [(tier, before, after, after - before) for tier, (before, after) in diff.sizes.items()]

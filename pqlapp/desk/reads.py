@@ -7,10 +7,11 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum, TextField
-from django.db.models.functions import Cast
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum, TextField, Window
+from django.db.models.functions import Cast, RowNumber
 
 from pqlapp.desk.sparkline import DAYS, Sparkline
+from routing import queue
 from routing.models import Lead
 from scoring import engine, explain, rules, tiles
 from scoring.language import ANY_SIGNAL, Document, signal_digest, signals_of
@@ -165,15 +166,30 @@ def traits(account: int) -> list[Fact]:
 
 
 def scores(account: int) -> list[Score]:
-    """Return the account's scores by every live rule set, the best first; one query."""
-    found = Score.objects.filter(account=account).select_related("rule_set", "version")
+    """Return the account's scores by every live rule set, the best first; one query. Of users, the foremost of each."""
+    place = Window(RowNumber(), partition_by="rule_set", order_by=queue.FOREMOST)
+    foremost = Score.objects.filter(account=account).annotate(place=place).filter(place__lte=PEOPLE_SHOWN)
+    found = foremost.select_related("rule_set", "version")
     return sorted(found, key=lambda score: (not score.is_pql, -(score.usage + score.fit), score.rule_set.name))
 
 
-def history(account: int, *, rule_set: int, most: int | None = HISTORY_SHOWN) -> list[Change]:
-    """Return how the account's score changed, the newest first, each change in words; one query. None: all of it."""
-    changes = ScoreChange.objects.filter(account=account, rule_set=rule_set).select_related("version")
-    light = changes.defer("version__text", "version__document").order_by("-id")
+def named(found: Sequence[Score], *, by: str | None, user: str | None) -> Score | None:
+    """Return the score that an address names, by the rule set's slug and the user's number; else the best."""
+    of_set = [score for score in found if score.rule_set.slug == by]
+    of_user = [score for score in of_set if user is not None and str(score.user_id) == user]
+    return next(iter([*of_user, *of_set, *found]), None)
+
+
+def names_of_people(users: Iterable[int | None]) -> dict[int, str]:
+    """Return what people call each of the users; two queries."""
+    wanted = {user for user in users if user is not None}
+    return {user: _called(known) for user, known in _personal(wanted).items()} if wanted else {}
+
+
+def history(score: Score, *, most: int | None = HISTORY_SHOWN) -> list[Change]:
+    """Return how the score changed, the newest first, each change in words; one query. None: all of it."""
+    changes = ScoreChange.objects.filter(account=score.account_id, user=score.user_id, rule_set=score.rule_set_id)
+    light = changes.select_related("version").defer("version__text", "version__document").order_by("-id")
     newest = list(light if most is None else light[: most + 1])
     told = [Change(now, _because(now), _told(before, now)) for now, before in pairwise(newest)]
     is_whole = most is None or len(newest) <= most

@@ -20,6 +20,7 @@ from pqlapp.desk.access import ADMINS, Viewer, only, show
 from pqlapp.desk.editor import acts, counting, document, rows, writing
 from pqlapp.desk.editor.document import Edited
 from scoring import explain, facts, jobs, language, previews, rules
+from scoring.engine import Subject
 from scoring.language import Document, Fault
 from scoring.models import Account, Job, Publication, RuleSet, RuleVersion, Score
 
@@ -264,7 +265,7 @@ def _counted(written: Document, page: rows.Page | None, rule_set: RuleSet | None
     except previews.TookTooLong as error:
         return {"error": f"{error}"}
     live = _live_sizes(rule_set) if rule_set and rule_set.live_version_id else None
-    near = [each.account for each in (*found.below, *found.above)]
+    near = [(each.account, each.user) for each in (*found.below, *found.above)]
     words = {path: counting.met_words(met, found) for path, met in found.met.items()}
     counted = (row for row in page.all() if row.is_counted) if page else ()
     tiers = [tier.name for tier in written.tiers]
@@ -275,10 +276,12 @@ def _counted(written: Document, page: rows.Page | None, rule_set: RuleSet | None
     }
 
 
-def _names(accounts: Sequence[int]) -> dict[int, str]:
-    """What accounts are called; by their ids where they do not say."""
-    ids = dict(Account.objects.filter(pk__in=accounts).values_list("pk", "external_id"))
-    return ids | reads.names_of(accounts)
+def _names(subjects: Sequence[Subject]) -> dict[Subject, str]:
+    """What accounts are called, by their ids where they do not say; where users are judged, who of them."""
+    accounts = [account for account, _ in subjects]
+    names = dict(Account.objects.filter(pk__in=accounts).values_list("pk", "external_id")) | reads.names_of(accounts)
+    people = reads.names_of_people(user for _, user in subjects)
+    return {(a, user): f"{names[a]}: {people[user]}" if user else names[a] for a, user in subjects}
 
 
 @require_safe

@@ -37,7 +37,7 @@ def ahead(document: Document, score: Score | None, now: datetime) -> dict[str, A
 def _silence(document: Document, score: Score, now: datetime) -> dict[str, Any]:
     """Return what happens next to the score if nothing else does: the day and the change in words."""
     try:
-        found = engine.next_change(document, account=score.account_id, as_of=now.date())
+        found = engine.next_change(document, account=score.account_id, user=score.user_id, as_of=now.date())
     except engine.SignalsMissing:
         return {}
     if found is None:
@@ -153,7 +153,7 @@ def history_file(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             one.change.usage / 100,
             one.change.fit / 100,
         ]
-        for one in reads.history(pk, rule_set=score.rule_set_id, most=None)
+        for one in reads.history(score, most=None)
     ]
     return _file(f"history-{pk}-{score.rule_set.slug}.csv", [head, *rows])
 
@@ -162,9 +162,10 @@ def _score(request: HttpRequest, viewer: Viewer, pk: int) -> Score:
     account = get_object_or_404(Account, pk=pk)
     if not (viewer.is_manager or queue.is_visible_to(user=viewer.user, account=account)):
         raise Http404
-    return get_object_or_404(
-        Score.objects.select_related("rule_set", "version"), account=pk, rule_set__slug=request.GET.get("by", "")
-    )
+    score = reads.named(reads.scores(pk), by=request.GET.get("by"), user=request.GET.get("user"))
+    if score is None or score.rule_set.slug != request.GET.get("by"):
+        raise Http404
+    return score
 
 
 def _file(name: str, rows: Sequence[Sequence[Any]]) -> HttpResponse:

@@ -181,7 +181,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
     """Show everything about one lead: why, who, what happened, what may change, and what can be done."""
     now = timezone.now()
     lead = _lead(viewer, pk)
-    score = _score(lead) if lead.is_open else None
+    score = queue.score_of(lead=lead) if lead.is_open else None
     version = score.version if score else lead.version
     document = reads.document(version.pk)
     ledger = score.ledger if score else lead.opening
@@ -201,6 +201,8 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "breaches": lead.breaches.order_by("-pk"),
             "ledger": _laid_out(ledger, version.pk, now),
             "opening": _opening(lead, score, now),
+            "reasons": _reasons(lead),
+            "person": _who(score.user_id if score else lead.reasons[0].get("user") if lead.reasons else None),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
             "moves": [(move, MOVE_WORDS.get(move.verb, move.verb)) for move in _moves(lead)],
             "decisions": lead.assignments.select_related("ae__user", "pool").order_by("-id"),
@@ -215,11 +217,6 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             **standing.ahead(document, score, now),
         },
     )
-
-
-def _score(lead: Lead) -> Score | None:
-    """The present score of the rule set that opened the lead."""
-    return Score.objects.filter(rule_set=lead.rule_set_id, account=lead.account_id).select_related("version").first()
 
 
 def _lead(viewer: Viewer, pk: int) -> Lead:
@@ -247,6 +244,17 @@ def _opening(lead: Lead, score: Score | None, now: datetime) -> Ledger | None:
     if score is None or score.ledger == lead.opening:
         return None
     return _laid_out(lead.opening, lead.version_id, now)
+
+
+def _who(user: int | None) -> str:
+    """What people call the user whom a score is about; empty of an account."""
+    return reads.names_of_people([user]).get(user or 0, "")
+
+
+def _reasons(lead: Lead) -> list[tuple[dict[str, Any], str]]:
+    """The reasons of the lead, each with the name of the person who qualified, where users are judged."""
+    names = reads.names_of_people(reason.get("user") for reason in lead.reasons)
+    return [(reason, names.get(reason.get("user") or 0, "")) for reason in lead.reasons]
 
 
 def _laid_out(ledger: Mapping[str, Any], version: int, now: datetime) -> Ledger:
@@ -388,9 +396,10 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
         raise Http404
     into = account.merged_into
     found = reads.scores(pk)
-    chosen = next((s for s in found if s.rule_set.slug == request.GET.get("by")), found[0] if found else None)
+    chosen = reads.named(found, by=request.GET.get("by"), user=request.GET.get("user"))
+    people = reads.names_of_people(score.user_id for score in found)
     document = reads.document(chosen.version_id) if chosen else None
-    history = reads.history(pk, rule_set=chosen.rule_set_id, most=standing.MOST_STEPS) if chosen else []
+    history = reads.history(chosen, most=standing.MOST_STEPS) if chosen else []
     return show(
         request,
         viewer,
@@ -398,8 +407,9 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
         {
             "account": account,
             "name": reads.name_of(account),
-            "scores": found,
+            "scores": [(score, people.get(score.user_id or 0, "")) for score in found],
             "chosen": chosen,
+            "person": people.get(chosen.user_id or 0, "") if chosen else "",
             "why": _told(chosen.ledger, chosen.version_id, now.date()) if chosen else "",
             "activity": reads.activity([pk], as_of=now.date())(pk),
             "ledger": _laid_out(chosen.ledger, chosen.version_id, now) if chosen else None,

@@ -76,4 +76,4 @@ def _is_qualified(lead: Lead) -> bool:
 
 def _scores(lead: Lead) -> list[Score]:
     mine = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion)
-    return list(mine.select_related("rule_set", "version").order_by("rule_set"))
+    return list(mine.select_related("rule_set", "version").order_by("rule_set", "-is_pql", "pk"))

@@ -147,7 +147,8 @@ def _new(account: Account, rule_set: RuleSet, origin: Origin, *, at: datetime, *
     """Make a lead that waits to be given to somebody, with the account's score of the day if it has one."""
     version = rule_set.live_version
     assert version is not None  # noqa: S101 - checked before
-    score = Score.objects.filter(account=account, rule_set=rule_set).first()
+    # Where users are judged, that of the foremost.
+    score = Score.objects.filter(account=account, rule_set=rule_set).order_by("-is_pql", "-usage", "pk").first()
     tier = MARKETING if origin == Origin.MQL else BY_HAND
     return Lead.objects.create(
         account=account,

@@ -16,9 +16,12 @@ Points = dict[str, int]  # hundredths, by rule; a rule that qualifies without po
 
 
 def keep(*, lead: Lead, at: datetime) -> dict[str, Any]:
-    """Return as JSON data what each rule set of the motion gives the account now, by rule, in hundredths of a point."""
-    scores = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion).order_by("rule_set")
-    given = {str(score.rule_set_id): {"version": score.version_id, "points": _given(score.ledger)} for score in scores}
+    """Return as JSON data what each rule set of the motion gives the account now, by rule, in hundredths of a point.
+
+    Of a rule set that judges users, what it gives each of them.
+    """
+    scores = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion).order_by("rule_set", "pk")
+    given = {_key(score): {"version": score.version_id, "points": _given(score.ledger)} for score in scores}
     return {"at": at.astimezone(UTC).isoformat(), "rule_sets": given}
 
 
@@ -55,11 +58,17 @@ def _given(ledger: Mapping[str, Any]) -> Points:
     return given
 
 
+def _key(score: Score) -> str:
+    """Return by what the points of a score are kept: the rule set, and the user whom it is about, if any."""
+    return f"{score.rule_set_id}" if score.user_id is None else f"{score.rule_set_id} {score.user_id}"
+
+
 def _then(kept: Mapping[str, Any], score: Score) -> Points:
-    of_rule_set = kept["rule_sets"].get(str(score.rule_set_id))
+    of_rule_set = kept["rule_sets"].get(_key(score))
     if of_rule_set and of_rule_set["version"] == score.version_id:
         return dict(of_rule_set["points"])
     document = language.load(score.version.document)
     on = datetime.fromisoformat(kept["at"]).date()
     judged = engine.judge(document, as_of=on, accounts=[score.account_id])
-    return _given(judged[0].ledger) if judged else {}
+    mine = [judgement for judgement in judged if judgement.user_id == score.user_id]
+    return _given(mine[0].ledger) if mine else {}

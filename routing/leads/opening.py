@@ -1,17 +1,20 @@
 """From a hint that an account's score crossed a line to a lead that opens, grows or closes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 
 from routing import handling
 from routing.leads import assigning, evidence, merging, moves
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
-from scoring import engine, handoffs, language
+from scoring import engine, handoffs, identity, language
 from scoring.models import RuleSet, Score, Status
+from scoring.models.raw import cursor
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +31,7 @@ NO_LONGER = {
     Status.EXCLUDED: "The account is excluded.",
 }
 DESERTED = "Everybody who used the product here turned out to belong to another account."
+NOBODY_LEFT = "Whoever qualified here turned out to be somebody else, or to belong to another account."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ def open_crossed(*, at: datetime) -> Considered | None:
             hint = handoffs.claim_crossed(at=at)
             if hint is None:
                 return None
-            lead = consider(account_id=hint.account_id, rule_set_id=hint.rule_set_id, cause=hint.cause, at=at)
+            about: dict[str, Any] = {"rule_set_id": hint.rule_set_id, "user_id": hint.user_id}
+            lead = consider(account_id=hint.account_id, **about, cause=hint.cause, at=at)
     except Exception as error:
         if hint is None:
             raise
@@ -74,11 +79,11 @@ def open_all(*, at: datetime, limit: int) -> int:
     return taken
 
 
-def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> Lead | None:
+def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime, user_id: int | None = None) -> Lead | None:
     """Hold an account's present Score against its open lead of the rule set's motion, under the lane's lock.
 
-    Opens, upgrades, withdraws or closes it; returns the lead that changed, or None. `cause` is what set the
-    rescore in motion, for the record.
+    Where the rule set judges users, it is the Score of the user. Opens, upgrades, withdraws or closes it; returns the
+    lead that changed, or None. `cause` is what set the rescore in motion, for the record.
     """
     into = merging.lock_lanes(account_id=account_id)
     motion = RuleSet.objects.values_list("motion", flat=True).get(pk=rule_set_id)
@@ -86,7 +91,7 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime) -> 
         # Its own score, and what it means for the lead, come with the hints of that account.
         return merging.move_in(account_id=account_id, into=into, motion=motion, at=at)
     scores = Score.objects.select_related("rule_set", "version")
-    score = scores.filter(account=account_id, rule_set=rule_set_id).first()
+    score = scores.filter(account=account_id, user=user_id, rule_set=rule_set_id).first()
     lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)
@@ -149,7 +154,12 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
 
 
 def _most_active(score: Score) -> list[dict[str, int]]:
-    """Return as JSON data the people of the account whose own use counts most, with it in hundredths of a point."""
+    """Return as JSON data the people of the account whose own use counts most, with it in hundredths of a point.
+
+    Where users are judged it is who qualified.
+    """
+    if score.user_id is not None:
+        return [{"user": score.user_id, "usage": score.usage}]
     document = language.load(score.version.document)
     ranked = engine.rank_users(document, account=score.account_id, as_of=score.as_of)
     return [{"user": user, "usage": usage} for user, usage, _ in ranked[:PEOPLE_COPIED]]
@@ -159,13 +169,15 @@ def _review(lead: Lead, score: Score | None, *, cause: str, at: datetime) -> Lea
     """Close, grow or withdraw an open lead; without a score everybody has left the account."""
     if score is not None and _is_of_an_undone_win(lead, score):
         return None  # its account is touched, and a hint of its own comes after that
+    _follow_merged_users(lead)
     if score is not None and _converted(lead, score):
         return _convert(lead, score, at=at)
     woken = wake_for(lead=lead, score=score, at=at) if score is not None else None
     if score is not None and score.is_pql:
         return (_grow(lead, score, at=at) if _plan_for_sales(score) else None) or woken
     if lead.first_touched_at is None and not _still_called_for(lead, score):
-        reason = NO_LONGER[Status(score.status)] if score is not None else DESERTED
+        gone = NOBODY_LEFT if any(reason.get("user") for reason in lead.reasons) else DESERTED
+        reason = NO_LONGER[Status(score.status)] if score is not None else gone
         return assigning.close(lead=lead, verb="withdraw", by=None, at=at, reason=reason, data={"cause": cause})
     return woken
 
@@ -180,7 +192,7 @@ def _converted(lead: Lead, score: Score) -> bool:
     """Return whether the goal was reached since the lead opened, or became known since."""
     if score.goal_on is None:
         return False
-    known = [reason["goal_on"] for reason in lead.reasons if reason["rule_set"] == score.rule_set_id]
+    known = [reason["goal_on"] for reason in lead.reasons if _is_of(reason, score)]
     if known:
         return bool(known[0] != score.goal_on.isoformat())
     return score.goal_on >= lead.opened_at.date()
@@ -206,12 +218,15 @@ def _convert(lead: Lead, score: Score, *, at: datetime) -> Lead:
 
 
 def _grow(lead: Lead, score: Score, *, at: datetime) -> Lead | None:
-    """Add the rule set's reason if it is new; raise the tier if it is a better one."""
-    new, better = score.rule_set_id not in _rule_sets(lead), rank_of(score=score) < lead.tier_rank
+    """Add the rule set's reason, or that of a further user, if it is new; raise the tier if it is a better one."""
+    new = not any(_is_of(reason, score) for reason in lead.reasons)
+    better = rank_of(score=score) < lead.tier_rank
     if not new and not better:
         return None
     data = {"from_tier": lead.tier, "to_tier": score.tier, "rule_set": score.rule_set.slug}
     changes: dict[str, Any] = {"reasons": _reasons_with(lead, score, at=at)}
+    if new and score.user_id is not None:
+        changes["why"] = [*lead.why, *_most_active(score)]
     if better:
         changes |= {"tier": score.tier, "tier_rank": rank_of(score=score)}
     if lead.pql_at is None:
@@ -229,18 +244,35 @@ def _still_called_for(lead: Lead, score: Score | None) -> bool:
     """
     if lead.mql_at is not None and (score is None or score.status != Status.EXCLUDED):
         return True
-    scores = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion)
+    mine = Score.objects.filter(account=lead.account_id, rule_set__motion=lead.motion).defer("ledger")
+    scores = mine.filter(Q(is_pql=True) | ~Q(held=[]))  # of an account there may be those of many users
     return any(score.is_pql or _tiers(lead, score) & set(score.held) for score in scores)
 
 
 def _tiers(lead: Lead, score: Score) -> set[str]:
-    """Return the tiers by which the score's rule set called for the lead."""
-    opening = {lead.opening_tier} if lead.rule_set_id == score.rule_set_id else set()
-    return opening | {reason["tier"] for reason in lead.reasons if reason["rule_set"] == score.rule_set_id}
+    """Return the tiers by which the score's rule set called for the lead, for its user where users are judged."""
+    opener = lead.reasons[0].get("user") if lead.reasons else None
+    opened = (lead.rule_set_id, opener) == (score.rule_set_id, score.user_id)
+    tiers = {reason["tier"] for reason in lead.reasons if _is_of(reason, score)}
+    return tiers | ({lead.opening_tier} if opened else set())
 
 
-def _rule_sets(lead: Lead) -> set[int]:
-    return {reason["rule_set"] for reason in lead.reasons}
+def _is_of(reason: Mapping[str, Any], score: Score) -> bool:
+    """Return whether the reason is the rule set's, and the user's where users are judged."""
+    return (reason["rule_set"], reason.get("user")) == (score.rule_set_id, score.user_id)
+
+
+def _follow_merged_users(lead: Lead) -> None:
+    """Let the lead name those who turned out to be one with another as who they are now, each once."""
+    with cursor() as c:
+        now = identity.survivors(c, {reason["user"] for reason in lead.reasons if reason.get("user")})
+    if not now:
+        return
+    renamed = [reason | {"user": now.get(reason["user"], reason["user"])} for reason in lead.reasons]
+    lead.reasons = list({(reason["rule_set"], reason["user"]): reason for reason in reversed(renamed)}.values())[::-1]
+    people = [person | {"user": now.get(person["user"], person["user"])} for person in lead.why]
+    lead.why = list({person["user"]: person for person in reversed(people)}.values())[::-1]
+    lead.save(update_fields=["reasons", "why"])
 
 
 def rank_of(*, score: Score) -> int:
@@ -252,7 +284,7 @@ def _reasons_with(lead: Lead, score: Score, *, at: datetime) -> list[dict[str, A
     """Return the lead's reasons with the score's in the place of its rule set's old one, or at the end."""
     fresh = _reason(score, at=at)
     for place, reason in enumerate(lead.reasons):
-        if reason["rule_set"] == score.rule_set_id:
+        if _is_of(reason, score):
             # The goal as it was known at first: a later one closes the lead.
             return [*lead.reasons[:place], fresh | {"goal_on": reason["goal_on"]}, *lead.reasons[place + 1 :]]
     return [*lead.reasons, fresh]
@@ -262,6 +294,7 @@ def _reason(score: Score, *, at: datetime) -> dict[str, Any]:
     """Return as JSON data why a rule set calls for a lead: the score as it was then."""
     return {
         "rule_set": score.rule_set_id,
+        "user": score.user_id,
         "slug": score.rule_set.slug,
         "name": score.rule_set.name,
         "version": score.version.number,

@@ -102,7 +102,8 @@ class Lead(models.Model):
     tier = models.CharField(max_length=64)  # the best since it opened
     tier_rank = models.PositiveSmallIntegerField()  # of `tier` in its version; 1 is the best
     opening = models.JSONField()  # the score's ledger on the day it opened
-    # One entry per rule set of the motion that calls for this lead, the opener first: see leads.opening.
+    # One entry per rule set of the motion that calls for this lead, and per user where users are judged, the opener
+    # first: see leads.opening.
     reasons = models.JSONField(default=list)
     why = models.JSONField(default=list)  # the account's most active people on the day it opened
     ae = models.ForeignKey(AE, null=True, blank=True, on_delete=models.PROTECT, related_name="leads")

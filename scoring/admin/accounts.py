@@ -215,12 +215,12 @@ class RefusedIdentityPages(AdminPages):
 
 @admin.register(Score)
 class ScorePages(AdminPages):
-    """The present judgement on each account."""
+    """The present judgement on each account, or on each user where users are judged."""
 
-    list_display = ["account", "rule_set", "shown_tier", "usage_points", "fit_points", "as_of", "changed_at"]
+    list_display = ["account", "user", "rule_set", "shown_tier", "usage_points", "fit_points", "as_of", "changed_at"]
     list_filter = ["rule_set", "status", "is_pql", "tier"]
     search_fields = ["account__external_id"]
-    list_select_related = ["account", "rule_set"]
+    list_select_related = ["account", "user", "rule_set"]
     ordering = ["-usage"]
     exclude = ["ledger", "usage", "fit"]
     readonly_fields = ["usage_points", "fit_points"]

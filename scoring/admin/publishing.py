@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from scoring import engine, rules
+from scoring import engine, facts, rules
 from scoring.admin.words import moment, points, who
 from scoring.backstage import AdminPages, act, link, table
 from scoring.engine import Standing
@@ -176,11 +176,17 @@ def told(pages: AdminPages, diff: Diff) -> SafeString:
 
 def _changes(pages: AdminPages, changes: list[Change]) -> str | SafeString:
     accounts = Account.objects.in_bulk([change.account_id for change in changes[:LISTED]])
+    people = facts.known_as(users=(change.user_id for change in changes[:LISTED]))
     rows = [
-        (link(pages, accounts[change.account_id]), _standing(change.before), _standing(change.after))
+        (
+            link(pages, accounts[change.account_id]),
+            *([people[change.user_id]] if change.user_id else []),
+            _standing(change.before),
+            _standing(change.after),
+        )
         for change in changes[:LISTED]
     ]
-    shown = table(["Account", "Now", "Then"], rows)
+    shown = table(["Account", *(["User"] if people else []), "Now", "Then"], rows)
     if len(changes) <= LISTED:
         return shown
     return format_html("{}<p>… and {} more; the API lists all of them.</p>", shown, f"{len(changes) - LISTED:,}")

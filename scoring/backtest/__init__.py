@@ -10,10 +10,25 @@ from scoring.backtest.asking import (
     KIND,
     MONTHS,
     BadFigure,
+    OfUsers,
     behind,
     drop_old,
     last_of,
+    refusal,
     start,
 )
 
-__all__ = ["FIGURES", "HAND_RAISED", "HORIZON", "KIND", "MONTHS", "BadFigure", "behind", "drop_old", "last_of", "start"]
+__all__ = [
+    "FIGURES",
+    "HAND_RAISED",
+    "HORIZON",
+    "KIND",
+    "MONTHS",
+    "BadFigure",
+    "OfUsers",
+    "behind",
+    "drop_old",
+    "last_of",
+    "refusal",
+    "start",
+]

@@ -20,6 +20,10 @@ KEPT = timedelta(days=180)  # a rule set's newest one is kept for longer
 AT_ONCE = 20_000  # accounts of backtests that are dropped in one transaction
 
 
+class OfUsers(ValueError):
+    """The version judges users: what became of them is counted by account only, so there is no backtest of it."""
+
+
 class BadFigure(ValueError):
     """No figure has such accounts behind it; the text says what there is."""
 
@@ -39,7 +43,10 @@ def start(
 
     `weekly_capacity` is how many leads the AEs can take in a week, None if nobody knows. `every_days` apart are the
     moments on which accounts are judged; None: each day, or each week where there are very many accounts.
+    Raises OfUsers.
     """
+    if why := refusal(version=version):
+        raise OfUsers(why)
     with transaction.atomic():
         job = jobs.create(kind=KIND, arguments={"version": version.pk, "label": str(version)}, by=by, at=at)
         return Backtest.objects.create(
@@ -55,6 +62,16 @@ def start(
             created_by_id=by.pk if by else None,
             created_at=at,
         )
+
+
+def refusal(*, version: RuleVersion) -> str:
+    """Return in a sentence why there can be no backtest of the version; empty if there can."""
+    if version.document.get("level", "account") == "account":
+        return ""
+    return (
+        f"{version} judges users, and a backtest counts accounts and their outcomes: there is none of it yet. "
+        "`manage.py replay` shows when each user would have qualified."
+    )
 
 
 def last_of(*, version: RuleVersion) -> Backtest | None:

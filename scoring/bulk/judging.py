@@ -18,7 +18,7 @@ from scoring.compiler import sql
 from scoring.compiler.dialects import DUCKDB
 from scoring.compiler.plan import Plan, plan
 from scoring.compiler.query import Query
-from scoring.engine import Judgement
+from scoring.engine import Judgement, Subject
 from scoring.language import Document
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,8 @@ def judge(
     signal_ids = engine.stored_signals(document)
     span = sorted(set(days))
     try:
+        if document.level != "account":
+            raise NotOnMirror("the mirror does not hold what is said of users")
         mirror = _usable(since)
         judgements = _on_mirror(mirror, place(), document, signal_ids, span, accounts)
         return Judged(mirror.complete_at, None, judgements)
@@ -85,13 +87,14 @@ def _by_postgres(
     document: Document, signal_ids: Mapping[str, int], days: Sequence[date], accounts: Sequence[int] | None
 ) -> Iterator[Judgement]:
     """One statement a day: PostgreSQL plans that much better than all days at once."""
-    last: dict[int, Judgement] = {}
+    last: dict[Subject, Judgement] = {}
     for day in days:
         judged = engine.judge(document, as_of=day, accounts=accounts, detail=False, signal_ids=signal_ids)
-        for judgement in sorted(judged, key=lambda j: j.account_id):
-            before = last.get(judgement.account_id)
+        for judgement in sorted(judged, key=lambda j: (j.account_id, j.user_id or 0)):
+            subject = judgement.account_id, judgement.user_id
+            before = last.get(subject)
             if before is None or replace(before, as_of=day) != judgement:
-                last[judgement.account_id] = judgement
+                last[subject] = judgement
                 yield judgement
 
 

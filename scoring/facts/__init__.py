@@ -30,6 +30,7 @@ from scoring.facts.arrivals import (
 from scoring.facts.conversions import CONVERSIONS, InvalidConversions, run_conversions, set_conversions
 from scoring.facts.outcomes import account_named, exclude, lift_exclusion, record_outcome, retract_outcome
 from scoring.facts.partitions import prepare_partitions
+from scoring.facts.people import known_as, with_users
 from scoring.facts.recording import Fact, NamesNobody, Recorded, Status, day_of, record
 from scoring.facts.retention import RETENTION, KeptTooShort, drop_later, keep_events, run_retention
 from scoring.facts.seen import (
@@ -82,6 +83,7 @@ __all__ = [
     "is_watched",
     "keep_events",
     "key_for",
+    "known_as",
     "lift_exclusion",
     "merge_accounts",
     "note",
@@ -106,4 +108,5 @@ __all__ = [
     "turned_away",
     "values_seen",
     "watch",
+    "with_users",
 ]

@@ -14,9 +14,11 @@ from typing import Any
 import psycopg
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Q
 
 from scoring import handoffs, identity, jobs, tiles
 from scoring.facts import outcomes
+from scoring.facts.people import with_users
 from scoring.jobs import Progress
 from scoring.language import signal_digest
 from scoring.language.document import ANYTHING
@@ -42,7 +44,7 @@ class Side:
     users: int  # who live here
     events: int  # within the window
     outcomes: int
-    scores: list[Score]
+    scores: list[Score]  # of users, of those with a tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,13 @@ def _side(account: Account, as_of: date) -> Side:
         digest = signal_digest(ANYTHING)
         params = {"account": account.pk, "digest": digest, "first": as_of - timedelta(days=WINDOW - 1), "last": as_of}
         row = c.execute(_EVENTS, params).fetchone()
+    scores = account.scores.select_related("rule_set", "version").filter(Q(user=None) | ~Q(tier=""))
     return Side(
         account=account,
         users=ProductUser.objects.filter(home=account, merged_into=None).count(),
         events=int(row[0]) if row else 0,
         outcomes=account.outcomes.count(),
-        scores=list(account.scores.select_related("rule_set", "version").order_by("rule_set")),
+        scores=list(with_users(scores).order_by("rule_set", "pk")),
     )
 
 

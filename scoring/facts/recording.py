@@ -409,9 +409,16 @@ def _store(
     active = {place.account_id for place in used} | deserted
     told = {row.place.account_id for row in rows} - active
     count(c, rows)
+    handoffs.touch_people(c, users=_spoken_of(new, rows), at=received_at)
     shards |= handoffs.touch(accounts=active, cause="event", lane=Lane.LIVE, at=received_at)
     shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
     return list(new)
+
+
+def _spoken_of(new: Iterable[_Item], rows: Iterable[Row]) -> set[int]:
+    """Return the users of whom traits were stated: they may be judged in other accounts, too."""
+    both = ((fact, row.place.user_id) for (_, fact, *_), row in zip(new, rows, strict=True))
+    return {user for fact, user in both if user and (fact.user_traits or fact.user_traits_once)}
 
 
 Counter = Callable[[Cursor, Sequence[Row]], None]  # of what became of the batch, in the transaction that stores it

@@ -15,6 +15,7 @@ from scoring.identity.directory import (
     groups,
     is_news,
     look_up,
+    survivors,
 )
 from scoring.identity.homes import FREE_MAIL, ask_merged
 from scoring.identity.linking import Change, Linked, link, rehouse, settle
@@ -40,4 +41,5 @@ __all__ = [
     "plausible_email",
     "rehouse",
     "settle",
+    "survivors",
 ]

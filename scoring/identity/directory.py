@@ -171,6 +171,18 @@ def ask_residents(c: Cursor, values: Iterable[str]) -> Callable[[], dict[str, Re
     return read
 
 
+def survivors(c: Cursor, users: Iterable[int]) -> dict[int, int]:
+    """Return those of the users that were merged away, each with the one that it is now."""
+    wanted = sorted(set(users))
+    return dict(c.execute(_SURVIVORS, {"users": wanted}).fetchall()) if wanted else {}
+
+
+_SURVIVORS = """
+WITH RECURSIVE way(was, now) AS (
+    SELECT id, merged_into_id FROM scoring_productuser WHERE id = ANY (%(users)s::bigint[])
+    UNION ALL SELECT w.was, u.merged_into_id FROM way w JOIN scoring_productuser u ON u.id = w.now)
+SELECT w.was, w.now FROM way w JOIN scoring_productuser u ON u.id = w.now AND u.merged_into_id IS NULL
+"""
 _RESIDENTS = """
 SELECT i.value, i.id, u.id, u.home_id, u.merged_into_id
 FROM scoring_identity i JOIN scoring_productuser u ON u.id = i.user_id

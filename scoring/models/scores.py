@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from scoring.models.facts import Account
+from scoring.models.facts import Account, ProductUser
 from scoring.models.rules import RuleSet, RuleVersion
 
 SHARDS = 8
@@ -11,6 +11,19 @@ SHARDS = 8
 def shard_of(account_id: int) -> int:
     """Return the shard (0 to SHARDS - 1) whose worker rescores the account."""
     return account_id % SHARDS
+
+
+def _judged_user() -> "models.ForeignKey[ProductUser | None, ProductUser | None]":
+    """Whom a score is about, where users are judged; null: the account. Not checked: users are never deleted."""
+    return models.ForeignKey(
+        ProductUser,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
 
 
 class Status(models.TextChoices):
@@ -23,10 +36,11 @@ class Status(models.TextChoices):
 
 
 class Score(models.Model):
-    """The present judgement of one rule set on one account: a pure function of facts, version and day."""
+    """The present judgement of one rule set on one account or user: a pure function of facts, version and day."""
 
     rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="scores")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="scores")
+    user = _judged_user()
     version = models.ForeignKey(RuleVersion, on_delete=models.PROTECT, related_name="scores")
     as_of = models.DateField()
     usage = models.BigIntegerField()  # hundredths of a point
@@ -48,7 +62,9 @@ class Score(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["rule_set", "account"], name="account_has_one_score_per_rule_set"),
+            models.UniqueConstraint(
+                fields=["rule_set", "account", "user"], name="one_score_per_rule_set_and_subject", nulls_distinct=False
+            ),
         ]
         indexes = [
             # The sweep: whose score may change by silence today.
@@ -68,6 +84,7 @@ class ScoreChange(models.Model):
 
     rule_set = models.ForeignKey(RuleSet, on_delete=models.PROTECT, related_name="+")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="score_changes")
+    user = _judged_user()
     version = models.ForeignKey(RuleVersion, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
     as_of = models.DateField()
@@ -131,6 +148,7 @@ class Crossed(models.Model):
 
     rule_set = models.ForeignKey(RuleSet, on_delete=models.CASCADE, related_name="+")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    user = _judged_user()
     from_tier = models.CharField(max_length=64, blank=True)
     to_tier = models.CharField(max_length=64, blank=True)
     from_version = models.ForeignKey(RuleVersion, null=True, on_delete=models.PROTECT, related_name="+")

@@ -10,9 +10,9 @@ from django.core import signing
 from django.db.models import Max
 
 from scoring import engine, language
-from scoring.engine import Standing
+from scoring.engine import Standing, Subject
 from scoring.models import RuleSet, RuleVersion, Signal
-from scoring.rules.drafting import document_of, read
+from scoring.rules.drafting import document_of
 
 SEEN_FOR = timedelta(hours=1)  # how long a diff stands for the present data
 NOWHERE = Standing.none()
@@ -26,11 +26,12 @@ class NotSeen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An account whose tier the version changes. Without a subject on a side, that side is of no tier."""
+    """An account or user whose tier the version changes. Without a subject on a side, that side is of no tier."""
 
     account_id: int
     before: Standing
     after: Standing
+    user_id: int | None = None  # whom it is about, where users are judged
 
     @property
     def kind(self) -> str:
@@ -47,7 +48,7 @@ class Diff:
     version: RuleVersion
     live: RuleVersion | None
     as_of: date
-    accounts: int  # that were judged
+    accounts: int  # that were judged; where users are judged, all counts are of users
     changes: tuple[Change, ...]  # those whose tier changes; PQLs first, then by points, the highest first
     rescored: int  # accounts of the same tier with other points, or another reason for having none
     sizes: Mapping[str, tuple[int, int]]  # accounts by tier before and after, best tier first; "" is no tier
@@ -63,11 +64,16 @@ class Diff:
         return _counts(self.changes, self.rescored, self.accounts)
 
     @property
+    def noun(self) -> str:
+        """Who is counted: account or user. (Leads are counted by account: see routing.forecast.)"""
+        return str(self.version.document.get("level", "account"))
+
+    @property
     def words(self) -> str:
         """What it would change, in a sentence."""
         against = f"against {self.live}" if self.live else "as the first version"
         numbers = {name: f"{number:,}" for name, number in self.counts.items()}
-        noun = "account" if self.accounts == 1 else "accounts"
+        noun = self.noun if self.accounts == 1 else f"{self.noun}s"
         return (
             f"{self.version} {against}, {numbers['accounts']} {noun} as of {self.as_of:%-d %B %Y} (UTC): "
             f"{numbers['enters']} become PQLs, {numbers['leaves']} are none any more, {numbers['moves']} change their "
@@ -92,7 +98,7 @@ def diff_of_text(*, text: str, at: datetime) -> Diff:
 
     Raises language.Invalid or engine.SignalsMissing.
     """
-    document = read(text)
+    document = language.parse(text)
     rule_set = RuleSet.objects.filter(slug=document.slug).first()
     number = 1
     if rule_set is None:
@@ -119,8 +125,8 @@ def diff(*, version: RuleVersion, at: datetime) -> Diff:
     changed, rescored, sizes = [], 0, {tier.name: [0, 0] for tier in document.tiers}
     for (old_tier, new_tier), number in found.same.items():
         _count(sizes, old_tier, new_tier, number)
-    for account, old, new in found.rows:
-        change = Change(account, before.get(account, old or NOWHERE), new or NOWHERE)
+    for subject, old, new in found.rows:
+        change = Change(subject[0], before.get(subject, old or NOWHERE), new or NOWHERE, subject[1])
         _count(sizes, change.before.tier, change.after.tier, 1)
         if change.kind:
             changed.append(change)
@@ -170,13 +176,14 @@ def _refuse_unread(document: language.Document) -> None:
         raise engine.SignalsMissing(f"the history of {', '.join(names)} is still being read; try again when it is")
 
 
-def _judged_again(live: RuleVersion | None, accounts: Sequence[int], as_of: date) -> dict[int, Standing]:
-    """Return what the live version says of accounts whose stored scores may be behind."""
-    if live is None or not accounts:
+def _judged_again(live: RuleVersion | None, subjects: Sequence[Subject], as_of: date) -> dict[Subject, Standing]:
+    """Return what the live version says of those whose stored scores may be behind."""
+    if live is None or not subjects:
         return {}
+    accounts = sorted({account for account, _ in subjects})
     some = accounts if len(accounts) <= A_LOT else None  # everybody at once is sooner done than a long list
     judged = engine.standings(document_of(live), as_of=as_of, accounts=some)
-    return {account: judged.get(account, NOWHERE) for account in accounts}
+    return {subject: judged.get(subject, NOWHERE) for subject in subjects}
 
 
 def _count(sizes: dict[str, list[int]], before: str, after: str, number: int) -> None:
@@ -191,7 +198,7 @@ def _ordered(sizes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
 
 def _rank(change: Change) -> tuple[Any, ...]:
     points = max(change.before.usage + change.before.fit, change.after.usage + change.after.fit)
-    return not (change.before.is_pql or change.after.is_pql), -points, change.account_id
+    return not (change.before.is_pql or change.after.is_pql), -points, change.account_id, change.user_id or 0
 
 
 # ---- the token: who has it has seen the diff -----------------------------------------------------------------

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from scoring import language
 from scoring.models import RuleSet, RuleVersion
@@ -23,21 +23,12 @@ class EditedMeanwhile(Exception):
     """Somebody else changed the draft since it was read: read it again, and put both changes together."""
 
 
-def read(text: str) -> language.Document:
-    """Return the document of a text that may be stored. Raises language.Invalid with every fault."""
-    document = language.parse(text)
-    if document.level != "account":
-        fault = language.Fault("level", "users are judged by the compiler only so far: no scores are kept of them yet")
-        raise language.Invalid([fault])
-    return document
-
-
 def draft(*, text: str, by: AbstractBaseUser | None, at: datetime) -> RuleVersion:
     """Return the newest version of the text's rule set if it says just this, else a new draft of it.
 
     The rule set is made at its first draft. Raises language.Invalid with every fault; then nothing is stored.
     """
-    document = read(text)
+    document = language.parse(text)
     with transaction.atomic():
         rule_set, _ = RuleSet.objects.get_or_create(
             slug=document.slug, defaults={"name": document.name, "motion": document.motion, "created_at": at}
@@ -46,6 +37,7 @@ def draft(*, text: str, by: AbstractBaseUser | None, at: datetime) -> RuleVersio
         newest = rule_set.versions.order_by("number").last()
         if newest is not None and (newest.text, newest.digest) == (text, language.digest(document)):
             return newest
+        _refuse_other_level(document, rule_set.versions.all())
         number = (rule_set.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
         return RuleVersion.objects.create(
             rule_set=rule_set,
@@ -63,7 +55,7 @@ def change(*, version: RuleVersion, text: str, revision: int) -> RuleVersion:
 
     Raises language.Invalid with every fault, IsPublished, IsScheduled, or EditedMeanwhile; then nothing is stored.
     """
-    document = read(text)
+    document = language.parse(text)
     if document.slug != version.rule_set.slug:
         fault = language.Fault("slug", f"must stay {version.rule_set.slug!r}; another slug is another rule set")
         raise language.Invalid([fault])
@@ -71,12 +63,24 @@ def change(*, version: RuleVersion, text: str, revision: int) -> RuleVersion:
         rule_set = RuleSet.objects.select_for_update().get(pk=version.rule_set_id)
         stored = RuleVersion.objects.select_related("rule_set").get(pk=version.pk)
         _refuse_to_change(stored, rule_set, revision)
+        _refuse_other_level(document, rule_set.versions.exclude(pk=stored.pk))
         if stored.text == text:
             return stored
         stored.text, stored.document, stored.digest = text, language.dump(document), language.digest(document)
         stored.revision += 1
         stored.save(update_fields=["text", "document", "digest", "revision"])
         return stored
+
+
+def _refuse_other_level(document: language.Document, others: QuerySet[RuleVersion]) -> None:
+    """Raise language.Invalid if other versions of the rule set judge whom this one does not: scores are of one kind."""
+    levels = others.order_by("number").values_list("document__level", flat=True)[:1]
+    for level in levels:
+        if document.level != (level or "account"):
+            message = (
+                f"must stay {level or 'account'}; another level is another rule set, which may have the same motion"
+            )
+            raise language.Invalid([language.Fault("level", message)])
 
 
 def _refuse_to_change(stored: RuleVersion, rule_set: RuleSet, revision: int) -> None:

@@ -25,7 +25,8 @@ class Evidence:
 
     version: RuleVersion
     live_since: datetime
-    pqls: int  # accounts in a PQL tier today
+    # Of accounts; where users are judged, of users.
+    pqls: int  # in a PQL tier today
     qualified: int  # accounts that came to be PQLs by it
     reached: int  # of them, those that reached the goal on that day or later
     others: int  # accounts that were scored and were no PQLs since it went live
@@ -74,10 +75,10 @@ def evidence_of(*, version: RuleVersion, on: date) -> Evidence:
 # Who was a PQL before it went live, and was so throughout, is on neither side.
 _COUNTS = """
 WITH qualified AS (
-    SELECT account_id, min((at AT TIME ZONE 'UTC')::date) AS first FROM scoring_scorechange
+    SELECT account_id, user_id, min((at AT TIME ZONE 'UTC')::date) AS first FROM scoring_scorechange
     WHERE rule_set_id = %(rule_set)s::bigint AND version_id = %(version)s::bigint AND tier = ANY (%(pqls)s::text[])
         AND at >= %(since)s::timestamptz
-    GROUP BY account_id)
+    GROUP BY account_id, user_id)
 SELECT count(*) FILTER (WHERE s.is_pql),
     count(q.account_id),
     count(q.account_id) FILTER (WHERE s.goal_on >= q.first),
@@ -85,6 +86,7 @@ SELECT count(*) FILTER (WHERE s.is_pql),
     count(*) FILTER (WHERE q.account_id IS NULL AND NOT s.is_pql
         AND s.goal_on >= (%(since)s::timestamptz AT TIME ZONE 'UTC')::date)
 FROM scoring_score s LEFT JOIN qualified q ON q.account_id = s.account_id
+    AND q.user_id IS NOT DISTINCT FROM s.user_id
 WHERE s.rule_set_id = %(rule_set)s::bigint
 """
 

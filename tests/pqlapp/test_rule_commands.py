@@ -244,7 +244,7 @@ class TestCounting:
         """Return in which count an account is, of PQLs and of others; days are from 1 March."""
         first = date(2026, 3, 1)
         day = [None if n is None else first + timedelta(days=n) for n in (qualified, goal, sign_up)]
-        tallies = _tallies([Replayed(1, *day)], last=self.LAST)
+        tallies = _tallies([Replayed(1, day[0], day[1], day[2])], last=self.LAST)
         names = ("reached", "too_young", "before", "unknown", "of")
         found = [next((name for name in names if getattr(tally, name)), "") for tally in tallies]
         return found[0], found[1]

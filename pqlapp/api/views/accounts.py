@@ -5,9 +5,9 @@ from dataclasses import fields
 from datetime import date
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
@@ -36,6 +36,7 @@ from scoring.models import (
 )
 
 BY_EXTERNAL_ID = "external:"
+OF_USER = OpenApiParameter("user", str, description="any id of a user: only the scores that are about them")
 
 
 class AccountView(Door):
@@ -50,6 +51,7 @@ class AccountView(Door):
         "separate": OWNERS,
     }
     filters = {"list": lists.AccountFilter, "history": lists.HistoryFilter}
+    parameters = {"score": ("user",)}
     lookup_value_regex = "[^/]{1,600}"
     queryset = Account.objects.all()
 
@@ -87,17 +89,21 @@ class AccountView(Door):
         traits = {trait.key: trait.value for trait in newest if trait.value is not None}
         return Response(serializers.AccountShown(account, context={"traits": traits}).data)
 
-    @extend_schema(responses=standing.ScoresOfAccount)
+    @extend_schema(responses=standing.ScoresOfAccount, parameters=[OF_USER])
     @action(detail=True)
     def score(self, request: Request, pk: str) -> Response:
-        """Show an account's scores: every point with its rule, and what will change when nothing more happens."""
+        """Show an account's scores: every point with its rule, and what will change when nothing more happens.
+
+        Of users, the foremost by each rule set; `?user=` asks for the one with this id.
+        """
         account, at = self.get_object(), now()
+        user = request.query_params.get("user")
         parked = Parked.objects.filter(account=account).first()
         shown = {
             "account": account,
             "complete_as_of": scores.fresh_as_of(at=at),
             "parked": parked.reason if parked else None,
-            "scores": list(_with_next_change(account, at.date())),
+            "scores": list(_with_next_change(account, user, at.date())),
         }
         return Response(standing.ScoresOfAccount(shown).data)
 
@@ -106,6 +112,7 @@ class AccountView(Door):
     def history(self, request: Request, pk: str) -> Response:
         """List the changes of an account's scores, the newest first."""
         changes = ScoreChange.objects.filter(account=self.get_object()).select_related("rule_set", "version")
+        changes = facts.with_users(changes)
         return self.page(changes.defer("version__text", "version__document"), serializers.ScoreChangeShown)
 
     @extend_schema(request=bodies.Merge, responses=serializers.MergeShown)
@@ -145,13 +152,23 @@ def _side(side: facts.Side) -> dict[str, Any]:
 
 
 def _scores() -> "Prefetch[str, QuerySet[Score], str]":
+    """Of users, only those with a tier: there may be thousands."""
     light = Score.objects.select_related("rule_set", "version").defer("ledger", "version__text", "version__document")
-    return Prefetch("scores", light.order_by("rule_set"))
+    told = facts.with_users(light.filter(Q(user=None) | ~Q(tier="")))
+    return Prefetch("scores", told.order_by("rule_set", "pk"))
 
 
-def _with_next_change(account: Account, today: date) -> Iterator[Score]:
-    """Yield the account's scores, each with what silence will make of it, and what is missing."""
-    for score in Score.objects.filter(account=account).select_related("rule_set", "version").order_by("rule_set"):
+def _with_next_change(account: Account, user: str | None, today: date) -> Iterator[Score]:
+    """Yield the account's scores, or those of a user by some id, each with what silence will make, and what is missing.
+
+    Of users that are not named, the foremost by each rule set.
+    """
+    mine = facts.with_users(Score.objects.filter(account=account).select_related("rule_set", "version"))
+    if user is not None:
+        found = mine.none() if "\0" in user else mine.filter(user__identities__value=user).order_by("rule_set")
+    else:
+        found = mine.order_by("rule_set", *queue.FOREMOST).distinct("rule_set")
+    for score in found:
         document = rules.document_of(score.version)
         score.next_change = _next_change(score, document, today)  # type: ignore[attr-defined]
         score.missing = reaching.reach(  # type: ignore[attr-defined]
@@ -161,7 +178,7 @@ def _with_next_change(account: Account, today: date) -> Iterator[Score]:
 
 
 def _next_change(score: Score, document: Document, today: date) -> dict[str, Any] | None:
-    change = engine.next_change(document, account=score.account_id, as_of=today)
+    change = engine.next_change(document, account=score.account_id, user=score.user_id, as_of=today)
     if change is None:
         return None
     day, then = change

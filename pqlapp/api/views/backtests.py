@@ -46,7 +46,10 @@ class BacktestView(Door):
         version = RuleVersion.objects.select_related("rule_set").filter(pk=said.pop("version")).first()
         if version is None:
             raise ValidationError({"version": "there is no such version"})
-        started = backtest.start(version=version, by=auth.person(request=request), at=now(), **said)
+        try:
+            started = backtest.start(version=version, by=auth.person(request=request), at=now(), **said)
+        except backtest.OfUsers as error:
+            raise ValidationError({"version": f"{error}"}) from error
         bell.ring_for_job(job=started.job)
         shown = serializers.BacktestShown(started).data
         return Response(shown, status=202, headers={"Location": f"/api/v1/backtests/{started.pk}"})

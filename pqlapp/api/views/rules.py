@@ -19,7 +19,7 @@ from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS
 from pqlapp.api.views.door import Door, accepted, now
 from routing import forecast
-from scoring import language, rules
+from scoring import facts, language, rules
 from scoring.models import Account, Job, RuleSet, RuleVersion, Signal
 
 USUAL, MOST_CHANGES = 100, 100_000  # accounts of each kind that a diff lists
@@ -231,8 +231,17 @@ def _diff_shown(request: Request, diff: rules.Diff) -> Response:
     most = _limit(request)
     listed = {kind: diff.of(kind)[:most] for kind in ("enters", "leaves", "moves")}
     accounts = Account.objects.in_bulk([change.account_id for changes in listed.values() for change in changes])
+    people = facts.known_as(users=(c.user_id for changes in listed.values() for c in changes))
     changes = {
-        kind: [{"account": accounts[c.account_id], "before": c.before, "after": c.after} for c in of_kind]
+        kind: [
+            {
+                "account": accounts[c.account_id],
+                "user": people.get(c.user_id or 0),
+                "before": c.before,
+                "after": c.after,
+            }
+            for c in of_kind
+        ]
         for kind, of_kind in listed.items()
     }
     told = {field.name: getattr(diff, field.name) for field in fields(diff)} | {"counts": diff.counts}

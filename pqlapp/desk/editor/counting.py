@@ -9,6 +9,7 @@ from scoring.models import Status
 from scoring.previews import Met, Near, Preview
 
 OTHERS = {Status.DISQUALIFIED: "disqualified", Status.OUTSIDE: "outside the population", Status.EXCLUDED: "excluded"}
+Names = Mapping[tuple[int, int | None], str]  # of accounts, or of users in them
 UNREAD = "not counted: its history is still to be read"
 
 
@@ -40,9 +41,7 @@ class Beside:
     above: Sequence[Neighbour]
 
 
-def beside(
-    preview: Preview, *, tiers: Sequence[str], live: Mapping[str, int] | None, names: Mapping[int, str]
-) -> Beside:
+def beside(preview: Preview, *, tiers: Sequence[str], live: Mapping[str, int] | None, names: Names) -> Beside:
     """Return what is shown beside the document.
 
     `tiers`: the document's, best first; `live`: accounts by tier of the live version, "" for those of none;
@@ -56,8 +55,8 @@ def beside(
     return Beside(
         preview,
         sizes,
-        [Neighbour(near, names[near.account]) for near in preview.below],
-        [Neighbour(near, names[near.account]) for near in preview.above],
+        [Neighbour(near, names[near.account, near.user]) for near in preview.below],
+        [Neighbour(near, names[near.account, near.user]) for near in preview.above],
     )
 
 
@@ -65,7 +64,7 @@ def met_words(met: Met, preview: Preview) -> str:
     """Return how many accounts meet a row today, and how many would with the threshold one step up and down."""
     if met.reads_missing:
         return UNREAD
-    now = f"{_about(met.now, preview)} account{'' if preview.scaled(met.now) == 1 else 's'} today"
+    now = f"{_about(met.now, preview)} {preview.level}{'' if preview.scaled(met.now) == 1 else 's'} today"
     steps = sorted(filter(None, (met.looser, met.stricter)))
     others = ", ".join(f"with {_number(threshold)}: {_about(count, preview)}" for threshold, count in steps)
     return f"{now}; {others}" if others else now

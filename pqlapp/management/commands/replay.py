@@ -1,7 +1,7 @@
 """Ask of history: would this definition have found the accounts that converted, and when?"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,8 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from pqlapp.management.arguments import rule_set_named
-from scoring import engine, rules, scores
+from scoring import engine, facts, rules, scores
+from scoring.engine import Subject
 from scoring.models import Account, Event, RuleSet, RuleVersion
 from scoring.scores import Replayed
 
@@ -66,8 +67,10 @@ class Command(BaseCommand):
         version = _version(rule_set_named(slug))
         days = _days(first, last)
         replayed = self._replay(version, days)
-        names = dict(Account.objects.in_bulk([row.account_id for row in replayed]))
-        rows = sorted(replayed, key=lambda row: (row.qualified_on or date.max, names[row.account_id].external_id))
+        accounts = Account.objects.in_bulk([row.account_id for row in replayed])
+        people = facts.known_as(users=(row.user_id for row in replayed))
+        names = {(row.account_id, row.user_id): _name(row, accounts, people) for row in replayed}
+        rows = sorted(replayed, key=lambda row: (row.qualified_on or date.max, names[row.account_id, row.user_id]))
         if json:
             self.stdout.write(orjson.dumps(_as_json(version, days, rows, names)).decode())
         else:
@@ -86,19 +89,26 @@ class Command(BaseCommand):
             raise CommandError(f"{version}: {missing}") from missing
 
     def _print(
-        self, version: RuleVersion, days: Sequence[date], rows: Sequence[Replayed], names: dict[int, Account]
+        self, version: RuleVersion, days: Sequence[date], rows: Sequence[Replayed], names: Mapping[Subject, str]
     ) -> None:
-        width = max((len(names[row.account_id].external_id) for row in rows), default=7)
-        self.stdout.write(f"{'account':<{width}}  sign-up     qualified   goal        days between")
+        noun = version.document.get("level", "account")
+        width = max(map(len, names.values()), default=len(noun))
+        self.stdout.write(f"{noun:<{width}}  sign-up     qualified   goal        days between")
         for row in rows:
             cells = (_day(row.sign_up), _day(row.qualified_on), _day(row.goal_on), _between(row))
-            self.stdout.write(f"{names[row.account_id].external_id:<{width}}  " + "  ".join(cells).rstrip())
+            self.stdout.write(f"{names[row.account_id, row.user_id]:<{width}}  " + "  ".join(cells).rstrip())
         pqls, others = _tallies(rows, last=days[-1])
         qualified = sum(row.qualified_on is not None for row in rows)
         self.stdout.write(f"\n{version} on {len(days):,} days, {days[0]} to {days[-1]} (UTC)")
-        self.stdout.write(f"accounts scored: {len(rows):,}; qualified on some day: {qualified:,}")
+        self.stdout.write(f"{noun}s scored: {len(rows):,}; qualified on some day: {qualified:,}")
         self.stdout.write(f"PQLs that reached the goal within {HORIZON} days after qualifying: {pqls.words}")
         self.stdout.write(f"the others, within {HORIZON} days of sign-up: {others.words}")
+
+
+def _name(row: Replayed, accounts: Mapping[int, Account], people: Mapping[int, str]) -> str:
+    """Return what the account is called, and who of it where users are judged."""
+    account = accounts[row.account_id].external_id
+    return f"{people[row.user_id]} in {account}" if row.user_id else account
 
 
 def _version(rule_set: RuleSet) -> RuleVersion:
@@ -147,7 +157,7 @@ def _tally(watched: Sequence[tuple[date, date, date | None]], *, last: date, unk
 
 
 def _as_json(
-    version: RuleVersion, days: Sequence[date], rows: Sequence[Replayed], names: dict[int, Account]
+    version: RuleVersion, days: Sequence[date], rows: Sequence[Replayed], names: Mapping[Subject, str]
 ) -> dict[str, Any]:
     pqls, others = _tallies(rows, last=days[-1])
     return {
@@ -158,7 +168,7 @@ def _as_json(
         "horizon_days": HORIZON,
         "accounts": [
             {
-                "account": names[row.account_id].external_id,
+                version.document.get("level", "account"): names[row.account_id, row.user_id],
                 "sign_up": row.sign_up,
                 "qualified_on": row.qualified_on,
                 "goal_on": row.goal_on,

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from pqlapp.management.arguments import document_text, write_faults
-from scoring import engine, language, rules, trials
+from scoring import engine, facts, language, rules, trials
 from scoring.models import Account
 
 
@@ -94,11 +94,13 @@ class Command(BaseCommand):
 
 
 def _changes(diff: rules.Diff) -> Iterator[str]:
-    """Yield a line for each account whose tier changes."""
+    """Yield a line for each account or user whose tier changes."""
     names = Account.objects.in_bulk([change.account_id for change in diff.changes])
+    people = facts.known_as(users=(change.user_id for change in diff.changes))
     for change in diff.changes:
+        who = f"{people[change.user_id]} in " if change.user_id else ""
         before, after = change.before.tier or "no tier", change.after.tier or "no tier"
-        yield f"  {change.kind}: {names[change.account_id]}, {before} -> {after}"
+        yield f"  {change.kind}: {who}{names[change.account_id]}, {before} -> {after}"
 
 
 ACTS = {
