@@ -108,20 +108,8 @@ class ScoreRow(Shown):
     class Meta:
         model = Score
         fields: Fields = (
-            "rule_set",
-            "version",
-            "user",
-            "usage",
-            "fit",
-            "tier",
-            "is_pql",
-            "status",
-            "held",
-            "goal_on",
-            "qualified_at",
-            "changed_at",
-            "as_of",
-            "scored_at",
+            *("rule_set", "version", "user", "usage", "fit", "tier", "is_pql", "status", "held", "goal_on"),
+            *("qualified_at", "changed_at", "as_of", "scored_at"),
         )
 
 

@@ -25,7 +25,7 @@ FROM (
         lag(tier) OVER history AS before, lag(version_id) OVER history AS version_before
     FROM scoring_scorechange
     WHERE at < %(until)s
-    WINDOW history AS (PARTITION BY rule_set_id, account_id ORDER BY id)
+    WINDOW history AS (PARTITION BY rule_set_id, account_id, user_id ORDER BY id)
 ) AS change
 WHERE at >= %(since)s AND tier <> ''
 ORDER BY at, account_id, rule_set_id

@@ -83,7 +83,7 @@ class TestLead:
         record(*invited("ann"))
         work_off()
         lead = Lead.objects.get()
-        leads.disqualify(lead=lead, reason="Not a fit", by=team.ben.user, at=NOW + timedelta(hours=1))
+        leads.disqualify(lead=lead, reason="No need", by=team.ben.user, at=NOW + timedelta(hours=1))
         record(event("z", "zoe", name="$alias", aliases=("ann",)))
         work_off(2)
         assert Lead.objects.count() == 1
