@@ -8,6 +8,7 @@ from rest_framework import serializers
 from pqlapp.api.serializers import AccountRef, AERef, Fields, LedgerField, Plain, Shown, ledger_in_points, points
 from routing import leads
 from routing.models import MQL, Assignment, Breach, CloseReason, Lead, LeadMove
+from scoring import facts
 
 
 class LeadRow(Shown):
