@@ -46,7 +46,7 @@ def user(value: str) -> int:
 
 class TestPurity:
     @given(document=of_users, history=told, data=st.data())
-    @few
+    @few(6)
     def test_incremental_is_full(self, document: language.Document, history: oracle.History, data: Any) -> None:
         calls = list(history.calls)
         order = data.draw(st.permutations(calls))
@@ -69,7 +69,7 @@ class TestPurity:
             assert incremental.keys() == people
 
     @given(document=of_users, history=told)
-    @few
+    @few(6)
     def test_silence_is_swept(self, document: language.Document, history: oracle.History) -> None:
         with undone():
             publish(language.to_yaml(document))
