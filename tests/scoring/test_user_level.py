@@ -10,6 +10,7 @@ from scoring import engine, language
 from scoring.compiler import sql
 from scoring.compiler.plan import plan
 from scoring.models import Account, Identity
+from tests.examples import few
 from tests.scoring import oracle
 from tests.scoring.loading import Said, fold, load, said_by_engine, undone
 from tests.scoring.strategies import (
@@ -27,7 +28,7 @@ from tests.scoring.test_engine import said_by_oracle
 
 pytestmark = pytest.mark.django_db
 
-some = settings(max_examples=20, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=few(20), suppress_health_check=list(HealthCheck))
 of_users = documents().map(at_level_user)
 Who = tuple[oracle.Key, str]  # an account, and a person by the least of the user ids
 
@@ -107,7 +108,7 @@ class TestTheLanguage:
 
 class TestJudge:
     @given(document=of_users, history=histories().map(of_people), as_of=days())
-    @settings(some, max_examples=30)
+    @settings(some, max_examples=few(30))
     def test_agrees_with_the_oracle(self, document: language.Document, history: oracle.History, as_of: date) -> None:
         with undone():
             load(history)
@@ -124,7 +125,7 @@ class TestJudge:
                     assert sum(line["points"] for line in lines if line["score"] == score) == total
 
     @given(document=of_users, other=of_users, beside=documents(), history=histories().map(of_people), as_of=days())
-    @settings(some, max_examples=10)
+    @settings(some, max_examples=few(10))
     def test_is_the_same_by_any_binding(
         self,
         document: language.Document,
@@ -153,7 +154,7 @@ class TestJudge:
             assert by_person(together[1]) == by_person(alone)
 
     @given(document=of_users, history=histories(most_calls=20).map(of_people), as_of=days())
-    @settings(some, max_examples=12)
+    @settings(some, max_examples=few(12))
     def test_recheck_is_never_late_and_the_next_change_is_exact(
         self, document: language.Document, history: oracle.History, as_of: date
     ) -> None:
@@ -171,7 +172,7 @@ class TestJudge:
                 assert (found[0] if found else None) == changes, who
 
     @given(document=of_every_measure().map(at_level_user), history=busy_accounts())
-    @settings(some, max_examples=10)
+    @settings(some, max_examples=few(10))
     def test_every_measure_day_after_day(self, document: language.Document, history: oracle.History) -> None:
         with undone():
             load(history)

@@ -12,7 +12,7 @@ from scoring.models import SHARDS, Crossed, Identity, Score, ScoreChange
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, load, undone
 from tests.scoring.strategies import at_level_user, documents, histories, of_people
-from tests.scoring.test_scores import _load_and_rescore, _split, event, few, publish, record, rescore_all
+from tests.scoring.test_scores import _load_and_rescore, _split, event, publish, record, rescore_all, slow
 from tests.scoring.test_user_level import CHAMPIONS
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def user(value: str) -> int:
 
 class TestPurity:
     @given(document=of_users, history=told, data=st.data())
-    @few(6)
+    @slow
     def test_incremental_is_full(self, document: language.Document, history: oracle.History, data: Any) -> None:
         calls = list(history.calls)
         order = data.draw(st.permutations(calls))
@@ -69,7 +69,7 @@ class TestPurity:
             assert incremental.keys() == people
 
     @given(document=of_users, history=told)
-    @few(6)
+    @slow
     def test_silence_is_swept(self, document: language.Document, history: oracle.History) -> None:
         with undone():
             publish(language.to_yaml(document))
