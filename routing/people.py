@@ -1,6 +1,8 @@
 """Who may log in and who works leads: log-ins, AEs, pools, memberships, and what is done with each tier."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.models import Group, User
@@ -72,10 +74,20 @@ def create_pool(*, name: str, at: datetime, rule_set: RuleSet | None = None, is_
     return set_pool(pool=pool, name=name, rule_set=rule_set, is_default=is_default or is_first, at=at)
 
 
-def set_pool(*, pool: Pool, name: str, rule_set: RuleSet | None, is_default: bool, at: datetime) -> Pool:
+def set_pool(
+    *,
+    pool: Pool,
+    name: str,
+    rule_set: RuleSet | None,
+    is_default: bool,
+    at: datetime,
+    stop_days: int | None = None,
+    long_absence_days: int | None = None,
+) -> Pool:
     """Change a pool's name and which leads it takes; returns it. A new default one replaces the old.
 
-    Open leads stay where they are; those that wait for an AE are routed by it after the commit. Raises PeopleError
+    Who is to be away for at least `long_absence_days` gets no leads in the `stop_days` before; None: as it is. Open
+    leads stay where they are; those that wait for an AE are routed by it after the commit. Raises PeopleError
     if the name is taken or empty, or the rule set has another pool.
     """
     name = name.strip()
@@ -94,6 +106,8 @@ def set_pool(*, pool: Pool, name: str, rule_set: RuleSet | None, is_default: boo
         if is_default:
             others.filter(is_default=True).update(is_default=False)
         pool.name, pool.rule_set, pool.is_default = name, rule_set, is_default
+        pool.stop_days = pool.stop_days if stop_days is None else stop_days
+        pool.long_absence_days = pool.long_absence_days if long_absence_days is None else long_absence_days
         pool.save()
         leads.drain_later(at=at, anew=True)
     return pool
@@ -123,32 +137,47 @@ def create_ae(
         if not ae.is_active:
             ae.is_active = True
             ae.save(update_fields=["is_active"])
-        found = Pool.objects.filter(name__iexact=pool.strip()).first()
-        set_membership(
-            pool=found or create_pool(name=pool, at=at), ae=ae, weight=weight, capacity=capacity, is_active=True, at=at
-        )
+        into = Pool.objects.filter(name__iexact=pool.strip()).first() or create_pool(name=pool, at=at)
+        mine = Membership.objects.filter(pool=into, ae=ae).values("daily_cap", "weekly_cap", "tier_caps")
+        caps: dict[str, Any] = mine.first() or {}
+        set_membership(pool=into, ae=ae, weight=weight, capacity=capacity, is_active=True, at=at, **caps)
     return ae, new
 
 
 def set_membership(
-    *, pool: Pool, ae: AE, weight: int, capacity: int | None, is_active: bool, at: datetime
+    *,
+    pool: Pool,
+    ae: AE,
+    weight: int,
+    capacity: int | None,
+    is_active: bool,
+    at: datetime,
+    daily_cap: int | None = None,
+    weekly_cap: int | None = None,
+    tier_caps: Mapping[str, int] | None = None,
 ) -> Membership:
     """Put an AE into a pool's rotation, or change the place that it has there; returns the membership.
 
-    A joiner starts with no credit; a change keeps the credit. Leads that wait for the pool are given out after the
-    commit. Raises PeopleError if weight or capacity are impossible.
+    A joiner starts with no credit; a change keeps the credit. The capacity and the caps of tiers are of open leads, the
+    daily and weekly cap of leads given in the AE's day and week. Leads that wait for the pool are given out after the
+    commit. Raises PeopleError if a number is impossible.
     """
     if not 1 <= weight <= MAX_WEIGHT:
         raise PeopleError(f"A weight is a whole number from 1 to {MAX_WEIGHT}, not {weight}.")
     if capacity is not None and capacity < 0:
         raise PeopleError("A capacity is 0 or more open leads; leave it empty for no limit.")
+    by_tier = dict(tier_caps or {})
+    caps = {"daily_cap": daily_cap, "weekly_cap": weekly_cap, "tier_caps": by_tier}
+    if any(cap is not None and cap < 0 for cap in (daily_cap, weekly_cap, *by_tier.values())):
+        raise PeopleError("A cap is 0 or more leads; leave it empty for no limit.")
+    place = {"weight": weight, "capacity": capacity, "is_active": is_active} | caps
     with transaction.atomic():
         leads.lock_pools([pool.pk])  # the rotation is not to see half a change
         membership, _ = Membership.objects.update_or_create(
             pool=pool,
             ae=ae,
-            defaults={"weight": weight, "capacity": capacity, "is_active": is_active},
-            create_defaults={"weight": weight, "capacity": capacity, "is_active": is_active, "joined_at": at},
+            defaults=place,
+            create_defaults=place | {"joined_at": at},
         )
         leads.drain_later(at=at, pool=pool)
     return membership
@@ -159,7 +188,10 @@ def deactivate_ae(*, ae: AE, at: datetime) -> int:
 
     The log-in stays. If it is interrupted, the periodic task goes on.
     """
-    AE.objects.filter(pk=ae.pk).update(is_active=False)
+    with transaction.atomic():
+        # Who is just choosing among the members ends first; whoever comes after sees that this one has left.
+        leads.lock_pools(Membership.objects.filter(ae=ae).values_list("pool", flat=True))
+        AE.objects.filter(pk=ae.pk).update(is_active=False)
     return leads.release_orphans(at=at)
 
 

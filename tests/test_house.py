@@ -49,7 +49,7 @@ FLOORS: list[tuple[str, ...]] = [
         "routing.enrichment",
         "routing.prompts",
     ),
-    ("routing.people", "scoring.backstage"),
+    ("routing.people", "routing.attendance", "routing.ruling", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
     ("pqlapp.ringer",),
     ("pqlapp.bell", "pqlapp.parser"),

@@ -8,6 +8,7 @@ from routing.leads.aside import look_again, wake_on_signal
 from routing.leads.assigning import drain, drain_later, lock_pools, preview
 from routing.leads.deadlines import DeadlineError, set_at_breach, set_sla
 from routing.leads.entering import HasLead, NoRules, enter, market
+from routing.leads.handing import come_back, hand_over
 from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, refusal
 from routing.leads.opening import Considered, consider, open_all, open_crossed
 from routing.leads.overdue import beat, breaches, keep_deadlines, reset_deadlines
@@ -48,12 +49,14 @@ __all__ = [
     "allowed",
     "beat",
     "breaches",
+    "come_back",
     "consider",
     "disqualify",
     "drain",
     "drain_later",
     "enter",
     "keep_deadlines",
+    "hand_over",
     "listed",
     "lock_pools",
     "look_again",

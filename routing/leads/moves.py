@@ -75,6 +75,9 @@ MOVES: Mapping[str, Move] = {
     "escalate": Move("overdue: escalated", FIRST, by_person=False),
     "excuse": Move("given more time", FIRST, by_person=False),
     "overdue": Move("overdue: taken back", FIRST, to_state=State.UNASSIGNED, by_person=False),
+    # For an absence of the AE; what is snoozed stays so.
+    "hand_over": Move("handed over", HELD, by_person=False),
+    "come_back": Move("given back to who was away", HELD, by_person=False),
     # What was marketing's alone has qualified by use too, and the other way round.
     "qualify": Move("qualified by use", OPEN, frozenset({Stage.MQL}), to_stage=Stage.PQL, by_person=False),
     "market": Move("named by marketing", OPEN, by_person=False),

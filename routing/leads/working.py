@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from routing import decision
-from routing.leads import aside, assigning, evidence, moves, reasons
+from routing.leads import aside, assigning, evidence, handing, moves, reasons
 from routing.leads.moves import LeadError
 from routing.models import AE, Lead, Stage, State, Via
 from scoring import facts
@@ -204,8 +204,13 @@ def release_orphans(*, at: datetime) -> int:
 
 
 def tend(*, at: datetime) -> int:
-    """Do what time and interruptions leave to do: wake the snoozed, release orphans, drain; returns how many."""
+    """Do what time and interruptions leave to do; returns how many leads that changed.
+
+    Wake the snoozed, hand over the leads of who is away and give back those of who is here again, release orphans,
+    drain.
+    """
     back = wake_snoozed(at=at) + aside.wake_on_signal(at=at) + aside.look_again(at=at)
+    back += handing.hand_over(at=at) + handing.come_back(at=at)
     return back + release_orphans(at=at) + assigning.drain(at=at)
 
 
