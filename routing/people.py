@@ -139,7 +139,7 @@ def create_ae(
             ae.save(update_fields=["is_active"])
         into = Pool.objects.filter(name__iexact=pool.strip()).first() or create_pool(name=pool, at=at)
         mine = Membership.objects.filter(pool=into, ae=ae).values("daily_cap", "weekly_cap", "tier_caps")
-        caps: dict[str, Any] = {**(mine.first() or {})}
+        caps: Any = mine.first() or {}
         set_membership(pool=into, ae=ae, weight=weight, capacity=capacity, is_active=True, at=at, **caps)
     return ae, new
 
