@@ -3,7 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
-PYTEST_WORKERS ?= 2
+# One more than there are cores: whoever drives a browser or a server often waits.
+PYTEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 BENCH ?=
 
 # The environment is made anew only when the requirements change.

@@ -52,3 +52,13 @@ def _put_back() -> Sequence[str]:
 def _run(*statements: str) -> None:
     with transaction.atomic(), connection.cursor() as c:
         c.execute(";".join(statements))
+
+
+def others() -> list[tuple[object, ...]]:
+    """Return who else is connected: who has just hung up is for a moment, and the database cannot be dropped then."""
+    with connection.cursor() as c:
+        c.execute(
+            "SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return c.fetchall()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the servers in the controller, hand their addresses to the workers, then set Django up."""
     config.addinivalue_line("markers", "browser: drives a real Chromium")
     config.addinivalue_line("markers", "node: runs a library from npm")
+    config.addinivalue_line("markers", "database: asks PostgreSQL; none of these needs to be marked by hand")
     if os.environ.get("REQUIRE_BROWSER") and not CHROMIUM:
         raise pytest.UsageError("REQUIRE_BROWSER is set and there is no Chromium on PATH.")
     if os.environ.get("REQUIRE_NODE") and not NODE:
@@ -84,7 +86,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark what needs Chromium or the libraries of npm; where they are missing, skip each such test by its name.
+    """Mark what needs PostgreSQL, Chromium or the libraries of npm; skip by its name what lacks the latter two.
 
     Marked before others choose by marks; sorted after others have: what one worker must do alone comes first, or the
     others would be idle at the end.
@@ -97,6 +99,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 def _mark_needs(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
+        if item.get_closest_marker("django_db") or "django_db_setup" in fixtures or _is_of_django(item):
+            item.add_marker(pytest.mark.database)
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
             if not CHROMIUM:
@@ -107,13 +111,23 @@ def _mark_needs(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no node, or no libraries: run `npm ci` in tests/sdk"))
 
 
+def _is_of_django(item: pytest.Item) -> bool:
+    from django.test import TransactionTestCase
+
+    return issubclass(getattr(item, "cls", None) or object, TransactionTestCase)
+
+
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Return pytest-django's database, when it is known what the migrations left in it."""
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Return pytest-django's database, when it is known what the migrations left in it; it goes when it is idle."""
     from tests import cleaning  # needs Django set up
 
     with django_db_blocker.unblock():
         cleaning.remember()
+    yield
+    with django_db_blocker.unblock():
+        if not wait_until(lambda: not cleaning.others(), within=60):
+            warnings.warn(f"still connected after all tests: {cleaning.others()}", stacklevel=1)
 
 
 @pytest.fixture(scope="session")

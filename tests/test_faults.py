@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from pqlapp.processes import wait_until
+from tests.chaos import ROUNDS, SEED, SENDERS, VICTIMS, Sender, drained
 from tests.serving import PATIENCE
 from tests.towns import Town, kill
 
@@ -118,3 +120,43 @@ def _answers(town: Town) -> bool:
         return town.query("SELECT 1") == [(1,)]
     except psycopg.OperationalError:
         return False
+
+
+def test_what_was_acknowledged_is_stored_once_whatever_is_killed(town: Town, until: Until) -> None:
+    """Kill anything at any moment. The seed is printed: see chaos.py."""
+    sys.stdout.write(f"CHAOS_SEED={SEED}\n")
+    stop, chance = threading.Event(), random.Random(SEED)
+    past: list[list[bytes]] = []
+    senders = [Sender(town, f"chaos-{SEED}-{number}", stop, past) for number in range(SENDERS)]
+    threads = [threading.Thread(target=sender.run) for sender in senders]
+    for thread in threads:
+        thread.start()
+    killed: Counter[str] = Counter()
+    for turn in range(ROUNDS):
+        before = sum(len(sender.acknowledged) for sender in senders)
+        until(
+            lambda before=before: sum(len(sender.acknowledged) for sender in senders) > before + 300,
+            within=PATIENCE,
+            what="calls that are acknowledged",
+        )
+        time.sleep(chance.random() / 5)  # at any moment of their work, not always at its beginning
+        victim = VICTIMS[turn] if turn < len(VICTIMS) else chance.choice(VICTIMS)
+        kill(town, victim, chance=chance)
+        killed[victim] += 1
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert [fault for sender in senders for fault in sender.faults] == []
+    until(lambda: drained(town), within=PATIENCE, what="all work done")
+
+    rows = town.query("SELECT message_id FROM scoring_event WHERE message_id LIKE 'chaos-%'")
+    stored = Counter(str(message_id) for (message_id,) in rows)
+    acknowledged = set().union(*(sender.acknowledged for sender in senders))
+    sent = set().union(*(sender.sent for sender in senders))
+    told = f"{len(acknowledged):,} acknowledged, {len(stored):,} stored of {len(sent):,} sent"
+    sys.stdout.write(f"killed {dict(killed)}; {told}\n")
+    assert acknowledged - stored.keys() == set()
+    assert stored.keys() - sent == set()
+    assert [one for one, times in stored.items() if times > 1] == []
+    assert wait_until(lambda: drained(town), within=PATIENCE)
+    town.command("verify")  # tiles = fold(events), scores = a new judgement; it fails with the first difference
