@@ -14,7 +14,7 @@ import psutil
 from pqlapp import supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PATIENCE = 120.0  # seconds; a start takes five on an idle machine, and this one may be busy
+PATIENCE = 300.0  # seconds; a start takes five on an idle machine, and this one may be busy
 
 
 class Serving:
