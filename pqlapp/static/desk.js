@@ -103,6 +103,43 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
 });
 
+// ---- the editor of rules: what is typed while the sheet is on its way stays, and nobody leaves by mistake
+
+const WRITTEN = "#editor :is(input, textarea, select):not([type=hidden], [hidden])";
+const written = () => new Map([...document.querySelectorAll(WRITTEN)].map((each) => [each.id, each.value]));
+let sent = new Map();
+let typed = [];
+let isUnsaved = false;
+
+document.addEventListener("input", (event) => {
+  if (event.target.closest("#editor")) isUnsaved = true;
+});
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.target.id === "editing") sent = written();
+});
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.getResponseHeader("HX-Redirect")) isUnsaved = false; // it was saved
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  // A button moves rows, so that places mean others; a choice lets them stay where they are.
+  if (event.target.id !== "editing" || event.detail.requestConfig.parameters._do) return;
+  typed = [...written()].filter(([id, value]) => sent.get(id) !== value);
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id !== "editing") return;
+  isUnsaved = document.getElementById("editor").dataset.unsaved === "yes";
+  for (const [id, value] of typed) {
+    const cell = document.getElementById(id);
+    if (!cell || cell.value === value) continue;
+    cell.value = value;
+    cell.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  typed = [];
+});
+window.addEventListener("beforeunload", (event) => {
+  if (isUnsaved) event.preventDefault();
+});
+
 // ---- keys
 
 function unfold(id) {

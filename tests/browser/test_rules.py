@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from scoring import jobs, rules
 from scoring.models import Job, RuleSet, RuleVersion
@@ -38,6 +38,15 @@ def tab_to(page: Page, target: Locator, *, key: str = "Tab") -> None:
             return
         page.keyboard.press(key)
     raise AssertionError(f"{target} cannot be reached by {key}")
+
+
+def wait_for(page: Page, holds: Callable[[], bool]) -> None:
+    """Let the browser work until it holds."""
+    for _ in range(600):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("that never happened")
 
 
 def choose(page: Page, select: Locator, words: str) -> None:
@@ -141,6 +150,36 @@ class TestWhileOneWrites:
         page.get_by_role("button", name="Test a property").last.click()
         page.get_by_label("Signal 3, test 1: property").focus()
         expect(page.locator("#hints-signals-2-where-0-property option").first).to_have_attribute("value", "quota")
+
+    def test_what_is_typed_while_a_sentence_changes_is_kept(self, visit: Visit, team: Team) -> None:
+        page = opened(visit)
+        held = []
+        page.route("**/rules/new-business/1/", lambda route: held.append(route))
+        page.get_by_label("Rule 3, when: kind").select_option("trait")
+        wait_for(page, lambda: bool(held))
+        page.get_by_label("Name of rule 1").fill("They bring friends")  # the answer is on its way
+        held[0].continue_()
+        expect(page.get_by_label("Rule 3, when: trait")).to_be_visible()
+        expect(page.get_by_label("Name of rule 1")).to_have_value("They bring friends")
+
+    def test_leaving_with_unsaved_changes_is_asked_back(self, visit: Visit, team: Team) -> None:
+        page = opened(visit)
+        asked: list[str] = []
+
+        def stay(dialog: Dialog) -> None:
+            asked.append(dialog.type)
+            dialog.dismiss()
+
+        page.on("dialog", stay)
+        threshold(page).fill("60")
+        page.get_by_role("link", name="Sources").click(no_wait_after=True)
+        wait_for(page, lambda: asked == ["beforeunload"])
+        expect(threshold(page)).to_be_visible()
+        page.get_by_role("button", name="Save as a new draft").click()
+        page.wait_for_url("**/rules/new-business/2/")
+        page.get_by_role("link", name="Sources").click()
+        page.wait_for_url("**/sources/")
+        assert asked == ["beforeunload"]
 
     def test_a_kind_that_is_chosen_changes_the_sentence(self, visit: Visit, team: Team) -> None:
         page = opened(visit)
