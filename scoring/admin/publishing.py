@@ -139,7 +139,7 @@ def _look_then_act(
             request,
             of,
             title=title,
-            explanation=told(pages, diff) if diff else "",
+            explanation=format_html("{}{}", told(pages, diff), _load(version)) if diff else "",
             button=button,
             form_class=form_class,
             initial={"seen": diff.seen} if diff else None,
@@ -156,6 +156,12 @@ def _look_then_act(
 
 def _address(version: RuleVersion, act_name: str) -> str:
     return f"{reverse('admin:scoring_ruleversion_changelist')}{version.pk}/{act_name}/"
+
+
+def _load(version: RuleVersion) -> SafeString:
+    """Return the way to the page that knows pools and AEs, which scoring does not."""
+    address = reverse("compare", args=[version.rule_set.slug, version.number])
+    return format_html('<p class="mt-4"><a href="{}">What it adds to each pool and AE: on the desk</a></p>', address)
 
 
 def told(pages: AdminPages, diff: Diff) -> SafeString:

@@ -144,6 +144,7 @@ class TestRules(World):
         page = self.client.get(publish).content.decode()
         assert "Publish new-business v2" in page
         assert "0 become PQLs, 0 are none any more" in page
+        assert 'href="/rules/new-business/2/compare/"' in page  # which knows the load of pools and AEs
         assert not Job.objects.filter(state="queued").exists()
         seen = page.split('name="seen" value="')[1].split('"')[0]
         assert "This field is required" in self.client.post(publish, {"note": "", "seen": seen}).content.decode()
