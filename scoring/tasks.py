@@ -75,12 +75,19 @@ def mirror_is_due() -> bool:
     if not settings.MIRROR_EVERY:
         bulk.forget()
         return False
-    return bulk.is_due(at=timezone.now(), every=timedelta(seconds=settings.MIRROR_EVERY))
+    is_due = bulk.is_due(at=timezone.now(), every=timedelta(seconds=settings.MIRROR_EVERY))
+    if is_due:
+        bulk.give_up_endless()
+    return is_due
 
 
 def refresh_mirror() -> None:
     """Bring the columnar mirror up to date, unless somebody is at it."""
-    mirror = bulk.refresh(at=timezone.now())
+    try:
+        mirror = bulk.refresh(at=timezone.now())
+    except bulk.Overtaken as overtaken:
+        log.warning("mirror_not_refreshed", reason=str(overtaken))
+        return
     if mirror:
         log.debug("mirror_refreshed", complete_at=mirror.complete_at.isoformat())
 

@@ -2,6 +2,19 @@
 
 from scoring.bulk.checking import Busy, Difference, verify, words
 from scoring.bulk.judging import Judged, judge
-from scoring.bulk.refreshing import forget, is_due, present, refresh
+from scoring.bulk.refreshing import Overtaken, forget, give_up_endless, is_due, present, refresh
 
-__all__ = ["Busy", "Difference", "Judged", "forget", "is_due", "judge", "present", "refresh", "verify", "words"]
+__all__ = [
+    "Busy",
+    "Difference",
+    "Judged",
+    "Overtaken",
+    "forget",
+    "give_up_endless",
+    "is_due",
+    "judge",
+    "present",
+    "refresh",
+    "verify",
+    "words",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 from scoring.bulk import copying, files
 from scoring.bulk.copying import Relation
-from scoring.bulk.refreshing import MEMORY, only_one, place, present, put_in_place, snapshot, take
+from scoring.bulk.refreshing import MEMORY, only_one, place, present, put_in_place, snapshot, take, token
 from scoring.models import Account, Signal
 from scoring.tiles.locks import Cursor
 
@@ -30,19 +30,19 @@ class Difference:
 def verify(*, at: datetime, on_progress: Callable[[int], object] = lambda rows: None) -> Difference | None:
     """Bring the mirror up to date, compare all of it with PostgreSQL, and return the first difference.
 
-    Raises Busy, and FileNotFoundError if there is no mirror. `on_progress` is told how many rows were compared. Writes
+    Raises Busy, Overtaken, and FileNotFoundError if there is no mirror. `on_progress` is told how many rows were compared. Writes
     nothing but the mirror. Commits: not to be called in a transaction.
     """
     with only_one() as is_mine:
         if not is_mine:
             raise Busy("somebody is refreshing the mirror: verify again when it is done")
-        old = present()
+        began_with, old = token(), present()
         if old is None:
             raise FileNotFoundError("there is no mirror")
         with snapshot() as c:
             taken = take(c, place(), old, at=at)
             difference = compare(c, place(), taken.manifest, on_progress)
-        put_in_place(taken, old, at=at)
+        put_in_place(taken, old, began_with, at=at)
         return difference
 
 

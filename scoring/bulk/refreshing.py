@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from uuid import uuid4
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 
@@ -23,8 +24,15 @@ from scoring.models import Mirror, MirrorChange
 from scoring.models.raw import cursor
 from scoring.tiles.locks import Cursor, take_fold_lock
 
+log = structlog.get_logger(__name__)
+
 ABANDONED = timedelta(days=1)  # after which a reader's directory is that of one who was killed
 MEMORY = "1GB"  # that packing may take, before it goes on with files
+MOST_NOTED = 100_000  # changes: with more to follow, a copy of everything is the better start
+
+
+class Overtaken(Exception):
+    """The mirror was given up, or another one begun, while this state was made: the next refresh makes it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +61,19 @@ def present() -> Manifest | None:
 def refresh(*, at: datetime) -> Manifest | None:
     """Bring the mirror up to date and return its new state; None if somebody else is at it.
 
-    `at` is the present moment: whatever was committed by then is in it. Commits: not to be called in a transaction.
+    `at` is the present moment: whatever was committed by then is in it. Raises Overtaken. Commits: not to be called in
+    a transaction.
     """
     with only_one() as is_mine:
         if not is_mine:
             return None
-        old = present()
+        began_with, old = token(), present()  # in this order: given up in between, it is none
         if old is None:
-            _begin(at)
+            began_with = _begin(at)
         Mirror.objects.update(tried_at=at)
         with snapshot() as c:
             taken = take(c, place(), old, at=at)
-        put_in_place(taken, old, at=at)
+        put_in_place(taken, old, began_with, at=at)
         return taken.manifest
 
 
@@ -81,6 +90,25 @@ def forget() -> None:
         take_fold_lock(c)
         Mirror.objects.all().delete()
         MirrorChange.objects.all().delete()
+
+
+def give_up_endless(*, most: int = MOST_NOTED) -> bool:
+    """Give the present state up if more changes than `most` wait for a refresh; return whether it was given up.
+
+    Then nobody reads it any more, what was noted is dropped, and the next refresh copies everything.
+    """
+    with transaction.atomic(), cursor() as c:
+        waiting = c.execute(_WAITING, {"most": most}).fetchone() or (0,)
+        if waiting[0] <= most:
+            return False
+        # The row first: whoever puts a state in place has it locked, and then finds another token.
+        Mirror.objects.update(token=uuid4().hex, pending="")
+        MirrorChange.objects.all().delete()
+    log.warning("mirror_given_up", reason=f"refreshes failed while more than {most} changes of tiles were noted")
+    return True
+
+
+_WAITING = "SELECT count(*) FROM (SELECT FROM scoring_mirrorchange LIMIT %(most)s + 1) AS noted"
 
 
 @contextmanager
@@ -104,12 +132,22 @@ def snapshot() -> Iterator[Cursor]:
         yield c
 
 
-def _begin(at: datetime) -> None:
-    """From now on note what changes: whoever changes tiles without noting it is over when the lock is held."""
+def _begin(at: datetime) -> str:
+    """Note from now on what changes, and return what the database calls its mirror until there is one.
+
+    Whoever changes tiles without noting it is over when the lock is held.
+    """
+    begun = uuid4().hex
     with transaction.atomic(durable=True), cursor() as c:
         take_fold_lock(c)
         MirrorChange.objects.all().delete()
-        Mirror.objects.update_or_create(id=1, defaults={"token": "", "pending": "", "tried_at": at})
+        Mirror.objects.update_or_create(id=1, defaults={"token": begun, "pending": "", "tried_at": at})
+    return begun
+
+
+def token() -> str:
+    """Return what the database calls its mirror now."""
+    return Mirror.objects.values_list("token", flat=True).first() or ""
 
 
 def take(c: Cursor, place: Path, old: Manifest | None, *, at: datetime) -> Taken:
@@ -195,13 +233,18 @@ def _listed(months: set[tuple[int, date]]) -> dict[str, list[str]]:
     return listed
 
 
-def put_in_place(taken: Taken, old: Manifest | None, *, at: datetime) -> None:
-    """Let the new state stand instead of the old one, and forget what is in it. Killed here, either of them counts."""
+def put_in_place(taken: Taken, old: Manifest | None, began_with: str, *, at: datetime) -> None:
+    """Let the new state stand instead of the old one, and forget what is in it. Killed here, either of them counts.
+
+    Raises Overtaken if the database calls its mirror otherwise than when the snapshot was taken.
+    """
     new = taken.manifest
-    Mirror.objects.update(token=old.token if old else "", pending=new.token)
+    if not Mirror.objects.filter(token=began_with).update(token=old.token if old else began_with, pending=new.token):
+        raise Overtaken("the mirror was given up while it was refreshed")
     files.store(new, place())
     with transaction.atomic():
-        Mirror.objects.update(token=new.token, pending="")
+        if not Mirror.objects.filter(pending=new.token).update(token=new.token, pending=""):
+            raise Overtaken("the mirror was given up while its new state was put in place")
         MirrorChange.objects.filter(pk__in=taken.changes).delete()
     _sweep(place(), keep=new.files | (old.files if old else set()), at=at)
 

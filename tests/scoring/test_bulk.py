@@ -1,9 +1,11 @@
 """The mirror says what PostgreSQL says, row by row, whatever happens to the tiles and whoever is killed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -298,6 +300,90 @@ class TestRefresh:
         Tile.objects.all().delete()
         assert bulk.present() is None
         assert not MirrorChange.objects.exists()
+
+
+    def test_given_up_when_too_much_waits_for_it_and_made_anew(self, place: Path) -> None:
+        send(call(into="acme"), call(into="globex", at=ago(days=40)))
+        bulk.refresh(at=world.NOW)
+        Tile.objects.filter(day=TODAY).update(count=7)
+        assert not bulk.give_up_endless(most=1)
+        Tile.objects.filter(day__lt=TODAY).update(count=7)
+        assert bulk.give_up_endless(most=1)
+        assert bulk.present() is None
+        assert not MirrorChange.objects.exists()
+        assert bulk.refresh(at=LATER)
+        assert bulk.verify(at=LATER) is None
+
+    @pytest.mark.parametrize("given_up_at", ["take", "store"])
+    @pytest.mark.parametrize("there_was_one", [True, False])
+    def test_a_state_that_was_given_up_meanwhile_is_not_read(
+        self, place: Path, given_up_at: str, there_was_one: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(call(into="acme"))
+        if there_was_one:
+            bulk.refresh(at=world.NOW)
+        where, name = (copying, "write_facts") if given_up_at == "take" else (files, "store")
+        monkeypatch.setattr(where, name, _after_giving_up(getattr(where, name)))
+        with pytest.raises(bulk.Overtaken):
+            bulk.refresh(at=LATER)
+        monkeypatch.undo()
+        assert bulk.present() is None
+        assert bulk.refresh(at=LATER)
+        assert bulk.verify(at=LATER) is None
+
+    def test_beside_senders_nothing_is_missing_or_there_twice(self, place: Path) -> None:
+        fold(INVITED)
+        bulk.refresh(at=world.NOW)
+        with ThreadPoolExecutor(3) as threads:
+            at_work = [threads.submit(_send_much, number) for number in range(2)]
+            at_work.append(threads.submit(_compact_much, tuple(at_work)))
+            rounds = 0
+            while rounds < 2 or not all(each.done() for each in at_work):
+                rounds += 1
+                assert bulk.verify(at=LATER) is None
+        for each in at_work:
+            each.result()
+        assert bulk.verify(at=LATER) is None
+
+
+def _after_giving_up(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, but that somebody else gives the mirror up before it, in a transaction of his own."""
+
+    def instead(*args: Any) -> Any:
+        if not given_up:
+            given_up.append(True)
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(_give_up).result()
+        return step(*args)
+
+    given_up: list[bool] = []
+    return instead
+
+
+def _give_up() -> None:
+    try:
+        MirrorChange.objects.create(signal_id=1, month=TODAY)
+        assert bulk.give_up_endless(most=0)
+    finally:
+        connection.close()
+
+
+def _send_much(number: int) -> None:
+    """Send calls of people who turn out to be others, so that tiles come, move and go."""
+    try:
+        dice = Random(number)
+        for step in range(12):
+            happen(dice, 100 * number + step)
+    finally:
+        connection.close()
+
+
+def _compact_much(senders: Sequence[Future[None]]) -> None:
+    try:
+        while not all(sender.done() for sender in senders):
+            tiles.compact(least=1, size=50)
+    finally:
+        connection.close()
 
 
 class Killed(BaseException):

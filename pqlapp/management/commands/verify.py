@@ -79,8 +79,8 @@ class Command(BaseCommand):
         compared: list[int] = []
         try:
             difference = bulk.verify(at=at, on_progress=compared.append)
-        except bulk.Busy as busy:
-            raise CommandError(str(busy)) from busy
+        except (bulk.Busy, bulk.Overtaken) as instead:
+            raise CommandError(str(instead)) from instead
         if difference is not None:
             self.stdout.write(f"DIFFERENT: {bulk.words(difference)}")
             sys.exit(1)
