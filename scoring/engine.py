@@ -297,9 +297,22 @@ def _judge(
     return map(reader.read, _rows(document, binding, params, signal_ids))
 
 
-def read(document: Document, rows: Iterable[Mapping[str, Any]]) -> Iterator[Judgement]:
-    """Yield the judgement that each row says which a statement of the document answers with, without detail."""
-    return map(_Reader(document, detail=False).read, rows)
+# What of a judgement many accounts may have alike, in this order.
+ALIKE = ("usage", "fit", "status", "why", "tier", "held", "met", "raw")
+Alike = tuple[int, int, models.Status, str | None, str, bool, tuple[str, ...], tuple[bool, ...], tuple[int, ...]]
+Turn = tuple[int, date, int, date | None, date | None]
+
+
+def read(document: Document, kinds: Iterable[Mapping[str, Any]], turns: Iterable[Turn]) -> Iterator[Judgement]:
+    """Yield the judgement of each turn, without detail.
+
+    A kind is what many judgements have alike: the columns ALIKE of a document's statement, and its number `n`. A turn
+    is (account, day, number of its kind, goal_on, sign_up).
+    """
+    reader = _Reader(document, detail=False)
+    alike = {row["n"]: reader.alike(row) for row in kinds}
+    for account, day, kind, goal_on, sign_up in turns:
+        yield Judgement(account, day, *alike[kind], goal_on, sign_up, None)
 
 
 class _Reader:
@@ -310,20 +323,19 @@ class _Reader:
         self.pql = {tier.name for tier in document.tiers if tier.pql}
         self.blank = _form(document) if detail else None
 
-    def read(self, row: Mapping[str, Any]) -> Judgement:
+    def alike(self, row: Mapping[str, Any]) -> Alike:
+        """Return the fields of a judgement from usage to raw."""
         tier = "" if row["tier"] is None else self.names[row["tier"]]
+        held = tuple(self.names[i] for i in row["held"])
+        status = models.Status(row["status"])
+        met, raw = tuple(row["met"]), tuple(row["raw"])
+        return row["usage"], row["fit"], status, row["why"], tier, tier in self.pql, held, met, raw
+
+    def read(self, row: Mapping[str, Any]) -> Judgement:
         return Judgement(
-            account_id=row["account_id"],
-            as_of=row["as_of"],
-            usage=row["usage"],
-            fit=row["fit"],
-            status=models.Status(row["status"]),
-            why=row["why"],
-            tier=tier,
-            is_pql=tier in self.pql,
-            held=tuple(self.names[i] for i in row["held"]),
-            met=tuple(row["met"]),
-            raw=tuple(row["raw"]),
+            row["account_id"],
+            row["as_of"],
+            *self.alike(row),
             goal_on=row["goal_on"],
             sign_up=row["sign_up"],
             recheck_on=row.get("recheck_on"),

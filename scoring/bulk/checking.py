@@ -30,8 +30,8 @@ class Difference:
 def verify(*, at: datetime, on_progress: Callable[[int], object] = lambda rows: None) -> Difference | None:
     """Bring the mirror up to date, compare all of it with PostgreSQL, and return the first difference.
 
-    Raises Busy, Overtaken, and FileNotFoundError if there is no mirror. `on_progress` is told how many rows were compared. Writes
-    nothing but the mirror. Commits: not to be called in a transaction.
+    Raises Busy, Overtaken, and FileNotFoundError if there is no mirror. `on_progress` is told how many rows were
+    compared. Writes nothing but the mirror. Commits: not to be called in a transaction.
     """
     with only_one() as is_mine:
         if not is_mine:

@@ -214,7 +214,7 @@ def write_tiles(
     for signal, month, _ in found:
         files[signal, month] = file = f"tiles-{signal}-{month:%Y%m}-{token}.parquet"
         of_month = f"FROM staged WHERE signal_id = {signal:d} AND month = '{month}' ORDER BY {TILES.order}"
-        _pack(duck, f"SELECT * EXCLUDE (signal_id, month, is_unfit) {of_month}", place / file)
+        pack(duck, f"SELECT * EXCLUDE (signal_id, month, is_unfit) {of_month}", place / file)
     duck.execute("DROP TABLE staged")
     return files, {(signal, month) for signal, month, is_unfit in found if is_unfit}
 
@@ -222,11 +222,12 @@ def write_tiles(
 def write_facts(duck: duckdb.DuckDBPyConnection, relation: Relation, csv: Path, place: Path, token: str) -> str:
     """Pack what was copied of a relation; return the file."""
     file = f"{relation.name}-{token}.parquet"
-    _pack(duck, f"{relation.reading(csv)} ORDER BY {relation.order}", place / file)
+    pack(duck, f"{relation.reading(csv)} ORDER BY {relation.order}", place / file)
     return file
 
 
-def _pack(duck: duckdb.DuckDBPyConnection, rows: str, file: Path) -> None:
+def pack(duck: duckdb.DuckDBPyConnection, rows: str, file: Path) -> None:
+    """Write the rows of the SELECT to a Parquet file that is on the disk when this returns."""
     duck.execute(f"COPY ({rows}) TO {quoted(file)} (FORMAT parquet, COMPRESSION zstd)")
     with file.open("rb+") as packed:
         os.fsync(packed.fileno())
