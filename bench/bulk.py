@@ -19,7 +19,7 @@ import duckdb
 
 from bench.fold import database
 from bench.tree import say
-from scoring.compiler.dialects import DuckDB, Postgres
+from scoring.compiler.dialects import Postgres
 
 TENTH = (10_000, 2_000_000)  # accounts, events
 FULL = (100_000, 20_000_000)
@@ -158,9 +158,6 @@ def mirrored() -> Any:
 # ---- the raw side: an event for a tile
 
 
-JSON = ("properties ->> '$.plan'", "(properties ->> '$.n')::DECIMAL(38,18)")
-
-
 def chosen(name: str, plan: str) -> str:
     """Return the test that leaves the events of the name (all, if it is any), and of `pro` by a plan's column."""
     return ("true" if name == "*" else f"name = '{name}'") + (f" AND {plan} = 'pro'" if plan else "")
@@ -210,23 +207,32 @@ class Raw:
             )
         csv.unlink()
 
-    def run(self, query: Any, params: dict[str, Any], signals: dict[int, tuple[str, bool]], *, own: bool) -> list[Any]:
-        """Return the answer of the statement over events."""
+    def run(self, asked: Any, signals: dict[int, tuple[str, bool]], *, own: bool) -> list[Any]:
+        """Return the answer of the same small statements, over events."""
+        from scoring.bulk import judging
+
         with duckdb.connect(str(self.own), read_only=True) if own else duckdb.connect() as duck:
-            prepare(duck)
-            source = "events" if own else f"read_parquet('{self.parquet}')"
-            plan, value = (
-                ("plan", "n") if own else ("properties ->> '$.plan'", "(properties ->> '$.n')::DECIMAL(38,18)")
-            )
-            for signal, (name, only_pro) in signals.items():
-                where = chosen(name, plan if only_pro else "")
-                duck.execute(
-                    f"CREATE TEMP VIEW tile_{signal} AS SELECT account_id, user_id, e.at::date AS day, 1 AS count,"  # noqa: S608
-                    f" {value} AS value_sum, {value} AS value_max, {value} AS value_last,"
-                    f" NULL::DECIMAL(38,18) AS limit_last, e.at AS value_last_at, message_id AS value_last_id"
-                    f" FROM {source} AS e WHERE {where}"
-                )
-            return duck.execute(query.sql, params).fetchall()
+            tiles = {f"tile_{signal}": self.tiles(*of, own=own) for signal, of in signals.items()}
+            judging.read(duck, replace(asked, relations={**asked.relations, **tiles}))
+            return answered(duck, asked)
+
+    def tiles(self, name: str, only_pro: bool, *, own: bool) -> str:
+        """Return the SELECT of the events of a signal as if each were a tile."""
+        source = "events" if own else f"read_parquet('{self.parquet}')"
+        plan, value = ("plan", "n") if own else ("properties ->> '$.plan'", "(properties ->> '$.n')::DECIMAL(38,18)")
+        return (
+            "SELECT account_id, user_id, e.at::date AS day, 1 AS count,"  # noqa: S608
+            f" {value} AS value_sum, {value} AS value_max, {value} AS value_last,"
+            f" NULL::DECIMAL(38,18) AS limit_last, e.at AS value_last_at, message_id AS value_last_id"
+            f" FROM {source} AS e WHERE {chosen(name, plan if only_pro else '')}"
+        )
+
+
+def answered(duck: duckdb.DuckDBPyConnection, asked: Any) -> list[Any]:
+    """Judge by what was read, and return all rows."""
+    answer = asked.staged.answer
+    rows: list[Any] = duck.execute(f"{answer} ORDER BY account_id", asked.given(answer)).fetchall()
+    return rows
 
 
 EVENTS = """SELECT account_id, identity_id AS user_id, name, at AT TIME ZONE 'UTC' AS at, message_id, properties
@@ -236,17 +242,6 @@ COLUMNS = (
     "{'account_id': 'BIGINT', 'user_id': 'BIGINT', 'name': 'VARCHAR', 'at': 'TIMESTAMP', 'message_id': 'VARCHAR',"
     " 'properties': 'VARCHAR'}"
 )
-
-
-def prepare(duck: duckdb.DuckDBPyConnection) -> None:
-    """Give the facts besides the tiles: they are the same on both sides."""
-    from scoring.bulk import copying, files, refreshing
-
-    mirror = files.load(refreshing.place())
-    assert mirror is not None
-    for relation in copying.FACTS:
-        rows = copying.relation_of([refreshing.place() / mirror.facts[relation.name]], relation)
-        duck.execute(f"CREATE TEMP VIEW {relation.name} AS {rows}")
 
 
 def by_id(doc: Any) -> dict[int, tuple[str, bool]]:
@@ -282,24 +277,22 @@ def in_turns(runs: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> tuple[
 def everybody(mirror: Any, raw: Raw) -> None:
     """Judge everybody at 50 conditions: the mirror, and raw events in columns."""
     from scoring import engine
-    from scoring.bulk import judging, refreshing
-    from scoring.compiler import sql
-    from scoring.compiler.plan import plan
+    from scoring.bulk import files, judging, refreshing
 
     doc = document(50)
-    ids, signals = engine.stored_signals(doc), by_id(document(50))
-    query = judging._turns(sql.compile(plan(doc), sql.GRID, ids, DuckDB()), 1)
-    params = {**query.params, "days": [TODAY]}
+    signals = by_id(doc)
+    asked = judging.ask(mirror, refreshing.place(), doc, engine.stored_signals(doc), [TODAY], None)
 
     def on_mirror() -> list[Any]:
-        with judging.opened(mirror, refreshing.place(), sorted(set(ids.values()))) as duck:
-            return duck.execute(query.sql, params).fetchall()
+        with files.engine(refreshing.place(), files.READING) as (duck, _):
+            judging.read(duck, asked)
+            return answered(duck, asked)
 
     took, answers = in_turns(
         {
             "mirror": on_mirror,
-            "parquet": lambda: raw.run(query, params, signals, own=False),
-            "own": lambda: raw.run(query, params, signals, own=True),
+            "parquet": lambda: raw.run(asked, signals, own=False),
+            "own": lambda: raw.run(asked, signals, own=True),
         }
     )
     equal = answers["mirror"] == answers["parquet"] == answers["own"]

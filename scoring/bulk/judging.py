@@ -109,7 +109,7 @@ def _on_mirror(
     accounts: Sequence[int] | None,
 ) -> Iterator[Judgement]:
     """Judge all days at once. Raises NotOnMirror before anything is returned."""
-    asked = _asked(mirror, where, document, signal_ids, days, accounts)
+    asked = ask(mirror, where, document, signal_ids, days, accounts)
     said = _said(asked)
     try:
         kinds = next(said)
@@ -120,7 +120,7 @@ def _on_mirror(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What is to be judged, as DuckDB is asked for it."""
 
     where: Path
@@ -134,14 +134,15 @@ class _Asked:
         return {name: value for name, value in self.params.items() if f"${name}::" in text}
 
 
-def _asked(
+def ask(
     mirror: Manifest,
     where: Path,
     document: Document,
     signal_ids: Mapping[str, int],
     days: Sequence[date],
     accounts: Sequence[int] | None,
-) -> _Asked:
+) -> Asked:
+    """Return how the mirror is asked for the judgements. Raises NotOnMirror."""
     laid_out = plan(document)
     _check(mirror, laid_out, signal_ids)
     binding = replace(sql.EVERYONE if len(days) == 1 else sql.GRID, all_accounts=accounts is None, detail=False)
@@ -152,7 +153,7 @@ def _asked(
         f"tile_{signal_ids[fold.name]:d}": _tiles(mirror, where, signal_ids[fold.name], fold, days)
         for fold in laid_out.folds
     }
-    asked = _Asked(where, relations, staged, params, None)
+    asked = Asked(where, relations, staged, params, None)
     return asked if accounts is not None else replace(asked, values=where / f"values-{_digest(asked)}.parquet")
 
 
@@ -172,7 +173,7 @@ def _tiles(mirror: Manifest, where: Path, signal: int, fold: Fold, days: Sequenc
     return copying.relation_of(reached, copying.TILES)
 
 
-def _digest(asked: _Asked) -> str:
+def _digest(asked: Asked) -> str:
     """Return a digest of what is read: of the files by their names, which never stand for anything else later."""
     text = "\n".join([*asked.relations.values(), *asked.staged.tables, asked.staged.read])
     return hashlib.blake2b(f"{text}\n{sorted(asked.given(text).items())}".encode(), digest_size=DIGEST).hexdigest()
@@ -190,7 +191,7 @@ def _check(mirror: Manifest, laid_out: Plan, signal_ids: Mapping[str, int]) -> N
         raise NotOnMirror(f"the mirror cannot hold all values of the trait {unfit[0]!r} exactly")
 
 
-def _said(asked: _Asked) -> Iterator[Any]:
+def _said(asked: Asked) -> Iterator[Any]:
     """Yield the kinds of judgements, when all is judged; then the turns (see engine.read)."""
     with judged(asked) as duck:
         for statement in TURNS:
@@ -217,14 +218,14 @@ TURNS = (
 
 
 @contextmanager
-def judged(asked: _Asked) -> Iterator[files.Engine]:
+def judged(asked: Asked) -> Iterator[files.Engine]:
     """Give a DuckDB that has a table `said`: the rows that the document's statement answers with."""
     with files.engine(asked.where, files.READING, memory_limit=MEMORY) as (duck, work):
         if asked.values is not None and asked.values.exists():
             os.utime(asked.values)
             duck.execute(f"CREATE TEMP VIEW read AS {kept(duck, asked.values)}")
         else:
-            _read(duck, asked)
+            read(duck, asked)
             if asked.values is not None:
                 _keep(duck, work, asked.values)
         answer = asked.staged.answer
@@ -232,7 +233,8 @@ def judged(asked: _Asked) -> Iterator[files.Engine]:
         yield duck
 
 
-def _read(duck: files.Engine, asked: _Asked) -> None:
+def read(duck: files.Engine, asked: Asked) -> None:
+    """Make the table `read`: all that the document asks of the accounts, before anything is concluded."""
     for name, rows in asked.relations.items():
         duck.execute(f"CREATE TEMP VIEW {name} AS {rows}")
     for table in (*asked.staged.tables, f"read AS ({asked.staged.read})"):

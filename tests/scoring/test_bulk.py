@@ -104,7 +104,9 @@ class TestBothEngines:
             fold_all_of(document)
             span = [LAST_DAY + timedelta(days=n) for n in range(-BUSY_DAYS // 2, BUSY_DAYS // 2)]
             mirror = take(tmp_path).manifest
-            assert on_mirror(mirror, tmp_path, document, span) == by_postgres(document, span)
+            said = by_postgres(document, span)
+            assert on_mirror(mirror, tmp_path, document, span) == said
+            assert on_mirror(mirror, tmp_path, document, span) == said  # of what was kept
             for path in tmp_path.iterdir():
                 path.unlink()
 
@@ -165,6 +167,46 @@ class TestBothEngines:
         said = by_postgres(document, [TODAY])
         assert sum(said[0].met) == 1
         assert on_mirror(take(place).manifest, place, document, [TODAY]) == said
+
+
+@pytest.mark.django_db
+class TestWhatWasRead:
+    WHEN = "{any: [{count: saved, at_least: 2}, {trait: plan, equals: pro}, {days: any, within: 7, at_least: %d}]}"
+
+    def test_is_kept_for_other_points_and_thresholds(self, place: Path) -> None:
+        send(*(call("saved", into=into, properties={"mb": 1}) for into in ("acme", "acme", "globex")))
+        document, other = rule(self.WHEN % 2), rule(self.WHEN % 1)
+        fold_all_of(document)
+        mirror = take(place).manifest
+        for span in ([TODAY], [ago(days=n).date() for n in range(9)][::-1]):
+            assert on_mirror(mirror, place, document, span) == by_postgres(document, span)
+        for path in place.glob("tiles-*.parquet"):
+            path.unlink()
+        assert on_mirror(mirror, place, other, span) == by_postgres(other, span)
+        assert on_mirror(mirror, place, other, [TODAY]) == by_postgres(other, [TODAY])
+
+    def test_is_read_again_from_another_state(self, place: Path) -> None:
+        document = rule(self.WHEN % 1)
+        send(call("saved", into="acme"))
+        fold_all_of(document)
+        for _ in range(2):
+            assert on_mirror(take(place).manifest, place, document, [TODAY]) == by_postgres(document, [TODAY])
+            send(call("saved", into="globex"))
+
+    def test_of_some_accounts_is_not_kept(self, place: Path) -> None:
+        send(call("saved", into="acme"))
+        document = rule(self.WHEN % 1)
+        fold_all_of(document)
+        on_mirror(take(place).manifest, place, document, [TODAY], [world.account("acme").pk])
+        assert not list(place.glob("values-*"))
+
+    def test_of_many_documents_is_not_kept_for_ever(self, place: Path) -> None:
+        send(call("saved", into="acme"))
+        fold_all_of(rule("{ever: saved}"))
+        mirror = take(place).manifest
+        for within in range(1, judging.VALUES_KEPT + 3):
+            on_mirror(mirror, place, rule(f"{{count: saved, within: {within}, at_least: 1}}"), [TODAY])
+        assert len(list(place.glob("values-*"))) == judging.VALUES_KEPT
 
 
 def _copy(tile: Tile) -> Tile:
@@ -300,7 +342,6 @@ class TestRefresh:
         Tile.objects.all().delete()
         assert bulk.present() is None
         assert not MirrorChange.objects.exists()
-
 
     def test_given_up_when_too_much_waits_for_it_and_made_anew(self, place: Path) -> None:
         send(call(into="acme"), call(into="globex", at=ago(days=40)))
