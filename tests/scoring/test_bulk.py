@@ -175,7 +175,7 @@ class TestWhatWasRead:
 
     def test_is_kept_for_other_points_and_thresholds(self, place: Path) -> None:
         send(*(call("saved", into=into, properties={"mb": 1}) for into in ("acme", "acme", "globex")))
-        document, other = rule(self.WHEN % 2), rule(self.WHEN % 1)
+        document, other = rules(self.WHEN % 2), rules(self.WHEN % 1)
         fold_all_of(document)
         mirror = take(place).manifest
         for span in ([TODAY], [ago(days=n).date() for n in range(9)][::-1]):
@@ -186,7 +186,7 @@ class TestWhatWasRead:
         assert on_mirror(mirror, place, other, [TODAY]) == by_postgres(other, [TODAY])
 
     def test_is_read_again_from_another_state(self, place: Path) -> None:
-        document = rule(self.WHEN % 1)
+        document = rules(self.WHEN % 1)
         send(call("saved", into="acme"))
         fold_all_of(document)
         for _ in range(2):
@@ -195,17 +195,17 @@ class TestWhatWasRead:
 
     def test_of_some_accounts_is_not_kept(self, place: Path) -> None:
         send(call("saved", into="acme"))
-        document = rule(self.WHEN % 1)
+        document = rules(self.WHEN % 1)
         fold_all_of(document)
         on_mirror(take(place).manifest, place, document, [TODAY], [world.account("acme").pk])
         assert not list(place.glob("values-*"))
 
     def test_of_many_documents_is_not_kept_for_ever(self, place: Path) -> None:
         send(call("saved", into="acme"))
-        fold_all_of(rule("{ever: saved}"))
+        fold_all_of(rules("{ever: saved}"))
         mirror = take(place).manifest
         for within in range(1, judging.VALUES_KEPT + 3):
-            on_mirror(mirror, place, rule(f"{{count: saved, within: {within}, at_least: 1}}"), [TODAY])
+            on_mirror(mirror, place, rules(f"{{count: saved, within: {within}, at_least: 1}}"), [TODAY])
         assert len(list(place.glob("values-*"))) == judging.VALUES_KEPT
 
 
