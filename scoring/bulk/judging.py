@@ -19,6 +19,7 @@ from scoring.bulk.refreshing import place, present
 from scoring.compiler import sql
 from scoring.compiler.dialects import DUCKDB
 from scoring.compiler.plan import Fold, Plan, plan
+from scoring.compiler.query import Staged
 from scoring.engine import Judgement, Subject
 from scoring.language import Document
 
@@ -125,7 +126,7 @@ class Asked:
 
     where: Path
     relations: Mapping[str, str]  # by name, the SELECT of what the mirror holds
-    staged: sql.Staged
+    staged: Staged
     params: Mapping[str, object]
     values: Path | None  # where what is read is kept, so that it is not read again for other points; None: nowhere
 

@@ -15,6 +15,19 @@ class Query:
     params: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The statement of `sql.compile` taken apart for an engine that plans several small ones sooner than one large one.
+
+    What is read does not depend on thresholds or points: of documents that differ in these alone it is the same.
+    """
+
+    tables: tuple[str, ...]  # each `name AS (SELECT …)`, of those before it
+    read: str  # the SELECT of what was read, of the tables
+    answer: str  # the SELECT of the answer, of a table `read` that holds it
+    params: Mapping[str, object]  # of all of them
+
+
 class Binder:
     """Mints placeholders and collects their values. Binders of one statement need different prefixes."""
 

@@ -15,7 +15,7 @@ from scoring.compiler.dialects import POSTGRES, Dialect
 from scoring.compiler.filters import COMPARISONS, passes
 from scoring.compiler.persons import covers
 from scoring.compiler.plan import Fold, Plan, Reading, verdicts
-from scoring.compiler.query import Binder, Query
+from scoring.compiler.query import Binder, Query, Staged
 from scoring.language import (
     ANY_SIGNAL,
     FULL,
@@ -84,24 +84,10 @@ def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect
     return writer.binder.query(f"WITH {sources} SELECT {writer.verdict()} FROM {layers}")
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """The statement of `compile` taken apart for an engine that plans several small ones sooner than one large one.
-
-    What is read does not depend on thresholds or points: of documents that differ in these alone it is the same.
-    """
-
-    tables: tuple[str, ...]  # each `name AS (SELECT …)`, of those before it
-    read: str  # the SELECT of what was read, of the tables
-    answer: str  # the SELECT of the answer, of a table `read` that holds it
-    params: Mapping[str, object]  # of all of them
-
-
 def compile_staged(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect: Dialect) -> Staged:
     """Return the statements that judge; the answer's rows are those of `compile`."""
     writer = _Writer(plan, binding, signal_ids, dialect, Binder(dialect=dialect))
-    tables = tuple(writer.sources())
-    read = f"SELECT * FROM {writer.read(writer.own())}"
+    tables, read = tuple(writer.sources()), f"SELECT * FROM {writer.read(writer.own())}"
     answer = f"SELECT {writer.verdict()} FROM {writer.layers('(SELECT * FROM read) AS s')}"
     return Staged(tables, read, answer, writer.binder.query(answer).params)
 
