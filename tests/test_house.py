@@ -45,6 +45,7 @@ FLOORS: list[tuple[str, ...]] = [
         "routing.queue",
         "routing.forecast",
         "routing.simulator",
+        "routing.audit",
         "routing.delivery",
         "routing.enrichment",
         "routing.prompts",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from rest_framework import serializers
 
 from pqlapp.api.pagination import LARGEST_ID
+from routing import simulator
 from scoring import backtest
 from scoring.models import Exclusion, Half
 
@@ -167,6 +168,60 @@ class NewBacktest(Body):
         default=None,
         help_text="from one judged day to the next; null: 1, or 7 where there are very many accounts",
     )
+
+
+class ByAE(serializers.DictField):
+    """Something that some AEs have, by the id of the AE."""
+
+    default_error_messages = {"no_id": "{id} is not the id of an AE"}
+
+    def to_internal_value(self, data: Any) -> dict[int, Any]:
+        """Return it by number. Raises ValidationError."""
+        given = super().to_internal_value(data)
+        for ae in given:
+            if not (ae.isascii() and ae.isdecimal() and len(ae) < 10):
+                self.fail("no_id", id=ae[:64])
+        return {int(ae): value for ae, value in given.items()}
+
+
+class NewSimulation(Body):
+    """What to play beside today's routing; what is not named stays as it is today."""
+
+    since = serializers.DateField()
+    until = serializers.DateField(help_text="the first day after")
+    made_up = Whole(
+        min_value=1,
+        max_value=simulator.MOST_LEADS,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="so many made-up leads; null: those that came",
+    )
+    backtest = Whole(
+        min_value=1,
+        max_value=LARGEST_ID,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="the PQLs that this backtest found, so those of another version",
+    )
+    without = serializers.ListField(
+        child=Whole(min_value=1, max_value=LARGEST_ID), required=False, default=list, help_text="AEs who are not there"
+    )
+    weights = ByAE(child=Whole(min_value=1, max_value=1000), required=False, default=dict)
+    capacities = ByAE(
+        child=Whole(min_value=0, max_value=LARGEST_NUMBER, allow_null=True),
+        required=False,
+        default=dict,
+        help_text="null: no limit",
+    )
+    hours = ByAE(child=Text(max_length=400), required=False, default=dict, help_text="such as Mon-Fri 9-17")
+    pools = serializers.DictField(
+        child=Text(max_length=200), required=False, default=dict, help_text="by tier, the name of the pool that gets it"
+    )
+    touch_minutes = serializers.FloatField(min_value=0.1, max_value=10_000, required=False, default=20)
+    open_days = serializers.FloatField(min_value=0, max_value=400, required=False, default=14)
+    sla_hours = serializers.FloatField(min_value=0.1, max_value=10_000, required=False, default=8)
 
 
 class Snooze(Body):

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from pqlapp.api.pagination import LARGEST_ID
-from routing.models import MQL, Breach, ClosedAs, CloseReason, Lead, Origin, Stage, State
+from routing.models import MQL, Assignment, Breach, ClosedAs, CloseReason, Lead, Origin, Stage, State
 from scoring.models import Account, Backtest, Backtested, Exclusion, Job, Outcome, RuleVersion, Score, ScoreChange
 
 YES_OR_NO = [("true", "true"), ("false", "false")]
@@ -194,6 +194,19 @@ class CloseReasonFilter(filters.FilterSet):
 
     class Meta:
         model = CloseReason
+        fields: list[str] = []
+
+
+class AssignmentFilter(filters.FilterSet):
+    """Decisions by pool, AE, lead, and how they were made."""
+
+    pool = text("pool__slug")
+    ae = WholeFilter(field_name="ae")
+    lead = WholeFilter(field_name="lead")
+    how = filters.ChoiceFilter(choices=Assignment.How.choices)
+
+    class Meta:
+        model = Assignment
         fields: list[str] = []
 
 

@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from rest_framework.routers import SimpleRouter
 
 from pqlapp.api import problems
-from pqlapp.api.views import about, accounts, backtests, routing, rules
+from pqlapp.api.views import about, accounts, backtests, decisions, routing, rules
 
 router = SimpleRouter(trailing_slash=False)
 router.register("accounts", accounts.AccountView, basename="account")
@@ -19,6 +19,8 @@ router.register("leads", routing.LeadView, basename="lead")
 router.register("mqls", routing.MQLView, basename="mql")
 router.register("breaches", routing.BreachView, basename="breach")
 router.register("close-reasons", routing.CloseReasonView, basename="close-reason")
+router.register("assignments", decisions.AssignmentView, basename="assignment")
+router.register("simulations", decisions.SimulationView, basename="simulation")
 router.register("pools", routing.PoolView, basename="pool")
 router.register("aes", routing.AEView, basename="ae")
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from routing import decision
+from routing import decision, eligibility
 from routing.decision import Claim, Contender, Judged
 from routing.eligibility import Candidate
 from routing.hours import Hours
 from routing.rotation import TURN
 
 WEEK = timedelta(days=7)
+FREE = Candidate(membership_active=True, ae_active=True, log_in_active=True, open_leads=0, capacity=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,10 @@ class Seat:
     ae: int
     name: str
     weight: int = 1
-    capacity: int | None = None
-    hours: Hours = field(default_factory=Hours)
+    # What the gates ask for of no lead yet, at no time yet, and before anything is given.
+    facts: Candidate = FREE
+    tier_caps: Mapping[str, int] = field(default_factory=dict)
+    works: Hours = field(default_factory=Hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ class Arrival:
     pool: str  # by name; empty: no pool takes it
     reason: str = ""  # why no pool takes it
     cost: int = TURN
+    asks: tuple[str, ...] = ()  # tags that an AE must have
+    owner: int | None = None  # the AE who goes first
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...]]:
+        """What the gates tell apart."""
+        return self.tier, self.asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +88,13 @@ class _Table:
     name: str
     seats: Mapping[int, Seat]  # by AE
     contenders: dict[int, Contender]  # by AE
-    held: Counter[int] = field(default_factory=Counter)  # by AE
+    held: Counter[tuple[int, str]] = field(default_factory=Counter)  # by AE and tier
+    given: Counter[tuple[int, str]] = field(default_factory=Counter)  # by AE and day, or week
+    kinds: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)  # of those that wait
     waiting: list[tuple[int, datetime, int]] = field(default_factory=list)  # tier's rank, since when, number
-    looks_at: datetime | None = None  # when somebody will begin to work
+    # Of which kinds nobody can take any until a lead is closed, or the clock makes somebody free.
+    blocked: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    looks_at: datetime | None = None  # when the clock makes somebody free
 
 
 def play(
@@ -116,7 +131,7 @@ class _Play:
             elif what == "close":
                 self._close(about, at)
             else:
-                self._drain(self.tables[about], at)
+                self._open(self.tables[about], at)
         for table in self.tables.values():
             for _, _, number in table.waiting:  # behind the first, which was tried last
                 self.played[number].reason = self.played[table.waiting[0][-1]].reason
@@ -134,40 +149,60 @@ class _Play:
         table = self.tables.get(arrival.pool)
         if table is not None:
             insort(table.waiting, (arrival.rank, at, number))
+            table.kinds[arrival.kind] += 1
             self._drain(table, at)
 
     def _close(self, number: int, at: datetime) -> None:
         lead = self.played[number]
         del self.open[lead.arrival.account][lead.arrival.motion]
         table = self.tables[lead.arrival.pool]
-        table.held[lead.ae or 0] -= 1
+        table.held[lead.ae or 0, lead.arrival.tier] -= 1
+        self._open(table, at)
+
+    def _open(self, table: _Table, at: datetime) -> None:
+        table.blocked.clear()
         self._drain(table, at)
 
     def _drain(self, table: _Table, at: datetime) -> None:
-        """Give out what waits, the best first, until nobody can take any more."""
-        while table.waiting:
-            number = table.waiting[0][-1]
+        """Give out what waits, the best first, until nobody can take any more of any kind."""
+        known = _Known(table, at)
+        place = 0
+        while place < len(table.waiting) and not table.kinds.keys() <= table.blocked:
+            number = table.waiting[place][-1]
             lead = self.played[number]
-            judged = [_judge(table, ae, at) for ae in table.seats]
-            claims = self._claims(lead.arrival)
-            decided = decision.decide(judged, pool=table.name, claims=claims, cost=lead.arrival.cost)
+            if lead.arrival.kind in table.blocked:
+                place += 1
+                continue
+            judged = known.judge(lead.arrival)
+            decided = decision.decide(
+                judged, pool=table.name, claims=self._claims(lead.arrival), cost=lead.arrival.cost
+            )
             if decided.chosen is None:
                 lead.reason = decided.why
-                self._look_again(table, at)
-                return
-            table.waiting.pop(0)
+                table.blocked.add(lead.arrival.kind)
+                self._look_again(table, judged, at)
+                continue
+            table.waiting.pop(place)
+            table.kinds.subtract([lead.arrival.kind])
+            table.kinds += Counter()  # drops what is at nought
             if decided.turn:
                 for ae, one in table.contenders.items():
                     table.contenders[ae] = decision.after(one, decided.turn, at=at)
             self._give(table, number, decided.chosen.ae, at)
+            known.forget(decided.chosen.ae)
 
     def _claims(self, arrival: Arrival) -> list[Claim]:
         others = (self.played[number].ae for number in self.open[arrival.account].values())
-        return [Claim(ae, "same_ae", "already works this account") for ae in others if ae is not None][:1]
+        claims = [Claim(ae, "same_ae", "already works this account") for ae in others if ae is not None][:1]
+        if arrival.owner is not None:
+            claims.append(Claim(arrival.owner, "owner", "owns this account, as the CRM says"))
+        return claims
 
     def _give(self, table: _Table, number: int, ae: int, at: datetime) -> None:
-        lead, hours = self.played[number], table.seats[ae].hours
-        table.held[ae] += 1
+        lead, hours = self.played[number], table.seats[ae].works
+        table.held[ae, lead.arrival.tier] += 1
+        for span in _spans(table.seats[ae], at):
+            table.given[ae, span] += 1
         lead.ae, lead.assigned_at, lead.reason = ae, at, ""
         lead.due_at = hours.add_business_time(at, self.habits.sla_hours * 3600)
         begins = max(at, self.busy.get(ae, at))
@@ -176,14 +211,13 @@ class _Play:
             self.busy[ae] = lead.touched_at
             self._later(lead.touched_at + timedelta(days=self.habits.open_days), "close", number)
 
-    def _look_again(self, table: _Table, at: datetime) -> None:
-        """Look again when the next of those who do not work now begins."""
-        if table.looks_at is not None and table.looks_at > at:
-            return
-        begins = [seat.hours.next_working(at) for seat in table.seats.values() if not seat.hours.is_working(at)]
-        table.looks_at = min((begin for begin in begins if begin is not None), default=None)
-        if table.looks_at is not None:
-            self._later(table.looks_at, "drain", table.name)
+    def _look_again(self, table: _Table, judged: Sequence[Judged], at: datetime) -> None:
+        """Look again when the clock alone makes somebody free."""
+        times = (_may_be_free(one, table.seats[one.contender.ae].works, at) for one in judged)
+        opens = min((time for time in times if time is not None and time > at), default=None)
+        if opens is not None and (table.looks_at is None or table.looks_at <= at or opens < table.looks_at):
+            table.looks_at = opens
+            self._later(opens, "drain", table.name)
 
 
 def _table(name: str, seats: Sequence[Seat]) -> _Table:
@@ -191,16 +225,71 @@ def _table(name: str, seats: Sequence[Seat]) -> _Table:
     return _Table(name, {seat.ae: seat for seat in seats}, contenders)
 
 
-def _judge(table: _Table, ae: int, at: datetime) -> Judged:
-    seat = table.seats[ae]
-    facts = Candidate(
-        membership_active=True,
-        ae_active=True,
-        log_in_active=True,
-        open_leads=table.held[ae],
-        capacity=seat.capacity,
+def _facts(table: _Table, seat: Seat, at: datetime) -> Candidate:
+    """Return what the gates ask for at a time, but for the lead in hand."""
+    day, week = _spans(seat, at)
+    return replace(
+        seat.facts,
+        at=at.isoformat(),
+        holiday=seat.works.holiday(at) if seat.works.holidays else "",
+        absence=eligibility.said(eligibility.absence_ahead(seat.works, at)) if seat.works.absences else (),
+        open_leads=sum(number for (ae, _), number in table.held.items() if ae == seat.ae),
+        given_today=table.given[seat.ae, day],
+        given_this_week=table.given[seat.ae, week],
     )
+
+
+def _spans(seat: Seat, at: datetime) -> tuple[str, str]:
+    """Return names of the day and the week that it is where the AE is."""
+    if seat.facts.daily_cap is None and seat.facts.weekly_cap is None:
+        return "", ""
+    local = at.astimezone(ZoneInfo(seat.facts.zone))
+    return f"{local:%Y-%m-%d}", f"{local:%G-W%V}"
+
+
+class _Known:
+    """What the gates say at one time, asked for again only of who was given a lead meanwhile."""
+
+    def __init__(self, table: _Table, at: datetime) -> None:
+        self.table, self.at = table, at
+        self.facts: dict[int, Candidate] = {}
+        self.said: dict[tuple[int, tuple[str, tuple[str, ...]]], Judged] = {}
+
+    def judge(self, arrival: Arrival) -> list[Judged]:
+        """Return every contender as it stands, with the verdicts for a lead."""
+        return [self._one(ae, contender, arrival) for ae, contender in self.table.contenders.items()]
+
+    def forget(self, ae: int) -> None:
+        """Ask for everything of this AE anew."""
+        self.facts.pop(ae, None)
+        for key in [key for key in self.said if key[0] == ae]:
+            del self.said[key]
+
+    def _one(self, ae: int, contender: Contender, arrival: Arrival) -> Judged:
+        known = self.said.get((ae, arrival.kind))
+        if known is not None:
+            return Judged(contender, known.facts, known.verdicts)
+        if ae not in self.facts:
+            self.facts[ae] = _facts(self.table, self.table.seats[ae], self.at)
+        made = _judge(self.table, ae, self.facts[ae], arrival)
+        self.said[ae, arrival.kind] = made
+        return made
+
+
+def _judge(table: _Table, ae: int, facts: Candidate, arrival: Arrival) -> Judged:
+    seat, tier = table.seats[ae], arrival.tier
+    if seat.tier_caps or arrival.asks:
+        held, cap = table.held[ae, tier], seat.tier_caps.get(tier)
+        facts = replace(facts, tier=tier, open_of_tier=held, tier_cap=cap, asked=arrival.asks)
     return decision.judge(table.contenders[ae], facts)
+
+
+def _may_be_free(one: Judged, works: Hours, at: datetime) -> datetime | None:
+    """Return when to look again whether the clock has made somebody free: not after it did."""
+    shut = {verdict.name for verdict in one.verdicts if not verdict.passed}
+    if one.facts is None or not shut <= set(eligibility.TIMED):
+        return None
+    return works.next_working(at) if shut == {"hours"} else eligibility.free_by_clock(one.facts, works)
 
 
 # ---- what came of it -------------------------------------------------------------------------------------------
@@ -274,11 +363,3 @@ def _minutes(leads: Iterable[Played]) -> list[float]:
 
 def _quantile(ordered: Sequence[float], part: float) -> float | None:
     return round(ordered[min(int(len(ordered) * part), len(ordered) - 1)], 1) if ordered else None
-
-
-def with_seats(
-    seats: Sequence[Seat], *, without: Iterable[int] = (), changes: Mapping[int, Mapping[str, Any]]
-) -> list[Seat]:
-    """Return a pool's seats without some AEs, and with other weights, capacities or hours, by AE."""
-    gone = set(without)
-    return [replace(seat, **changes.get(seat.ae, {})) for seat in seats if seat.ae not in gone]

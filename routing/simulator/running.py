@@ -1,14 +1,15 @@
 """Run a simulation's job: read the stream and the roster, play today's and the other one, keep the figures."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from routing import handling
-from routing.hours import Hours, parse
-from routing.models import AE, Handling, Membership
+from routing import handling, seats
+from routing.eligibility import Candidate
+from routing.hours import parse
+from routing.models import AE, Handling, Pool
 from routing.simulator import asking, playing
 from routing.simulator.asking import Scenario
 from routing.simulator.playing import Arrival, Habits, Seat
@@ -53,9 +54,9 @@ def simulate(scenario: Scenario, *, tell: Callable[[str, int], None] = lambda st
     Read-only. `tell` is told of each step, and how many are done.
     """
     since, until = _midnight(scenario.since), _midnight(scenario.until)
-    plans = _Plans()
-    leads, with_their_pools = (list(_stream(scenario, since, until, plans, pools)) for pools in ({}, scenario.pools))
-    today = roster()
+    leads = _stream(scenario, since, until)
+    with_their_pools = [_rerouted(lead, scenario) for lead in leads]
+    today = roster(at=since)
     other = {name: _changed(seats, scenario) for name, seats in today.items()}
     habits = Habits(scenario.touch_minutes, scenario.open_days, scenario.sla_hours)
     figures = {}
@@ -66,71 +67,78 @@ def simulate(scenario: Scenario, *, tell: Callable[[str, int], None] = lambda st
     return {**figures, "crossings": len(leads), "weeks_from": since.date().isoformat()}
 
 
-def roster() -> dict[str, list[Seat]]:
-    """Return by pool the seats of those who take turns today."""
-    members = Membership.objects.filter(is_active=True, ae__is_active=True, ae__user__is_active=True)
-    seats: dict[str, list[Seat]] = {}
-    for one in members.select_related("pool", "ae__user").order_by("pool__name", "pk"):
-        seat = Seat(one.pk, one.ae_id, one.ae.name, one.weight, one.capacity, _hours(one.ae))
-        seats.setdefault(one.pool.name, []).append(seat)
-    return seats
+def roster(*, at: datetime) -> dict[str, list[Seat]]:
+    """Return by pool the seats of those who take turns, with the hours, holidays and absences around a time."""
+    return {
+        pool.name: [_seat(one) for one in seats.table(pool=pool, at=at).seats.values() if _takes_turns(one.facts)]
+        for pool in Pool.objects.order_by("name")
+    }
 
 
-def _hours(ae: AE) -> Hours:
-    return Hours(zone=ae.time_zone)
+def _takes_turns(facts: Candidate) -> bool:
+    return facts.membership_active and facts.ae_active and facts.log_in_active
 
 
-def _changed(seats: Sequence[Seat], scenario: Scenario) -> list[Seat]:
-    changes: dict[int, dict[str, Any]] = {}
-    for seat in seats:
-        changes[seat.ae] = {}
-        if seat.ae in scenario.weights:
-            changes[seat.ae]["weight"] = scenario.weights[seat.ae]
-        if seat.ae in scenario.capacities:
-            changes[seat.ae]["capacity"] = scenario.capacities[seat.ae]
-        if seat.ae in scenario.hours:
-            week = parse(scenario.hours[seat.ae])
-            changes[seat.ae]["hours"] = Hours(seat.hours.zone, week, seat.hours.holidays, seat.hours.absences)
-    return playing.with_seats(seats, without=scenario.without, changes=changes)
+def _seat(one: seats.Seat) -> Seat:
+    who = one.contender
+    facts = replace(one.facts, open_leads=0, given_today=0, given_this_week=0)
+    return Seat(who.membership, who.ae, who.name, who.weight, facts, one.membership.tier_caps, one.works)
+
+
+def _changed(there: Sequence[Seat], scenario: Scenario) -> list[Seat]:
+    """Return a pool's seats as the scenario has them."""
+    return [_with(seat, scenario) for seat in there if seat.ae not in scenario.without]
+
+
+def _with(seat: Seat, scenario: Scenario) -> Seat:
+    capacity = scenario.capacities.get(seat.ae, seat.facts.capacity)
+    facts, works = replace(seat.facts, capacity=capacity), seat.works
+    if seat.ae in scenario.hours:
+        text = scenario.hours[seat.ae]
+        facts, works = replace(facts, hours=text), replace(works, week=parse(text))
+    return replace(seat, weight=scenario.weights.get(seat.ae, seat.weight), facts=facts, works=works)
 
 
 # ---- the stream ------------------------------------------------------------------------------------------------
 
 
-class _Plans:
-    """How each tier is handled, asked for once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], handling.Plan] = {}
-
-    def arrival(
-        self, version: RuleVersion, tier: str, *, at: datetime, account: int, pools: Mapping[str, str]
-    ) -> Arrival | None:
-        """Return the lead that sales get when an account comes into a tier; None if it is not for sales."""
-        key = (version.rule_set_id, tier)
-        if key not in self._known:
-            self._known[key] = handling.plan_for(rule_set=version.rule_set, tier=tier, is_pql=True)
-        plan = self._known[key]
-        if plan.handling is not Handling.SALES:
-            return None
-        pool = pools.get(tier, plan.pool.name if plan.pool else "")
-        rank = list(_tiers(version)).index(tier) + 1
-        return Arrival(at, account, version.rule_set.motion, tier, rank, pool, "" if pool else plan.reason)
-
-
-def _stream(
-    scenario: Scenario, since: datetime, until: datetime, plans: _Plans, pools: Mapping[str, str]
-) -> Iterator[Arrival]:
+def _stream(scenario: Scenario, since: datetime, until: datetime) -> list[Arrival]:
+    """Return the leads that sales get, in today's pools."""
     if scenario.made_up is not None:
-        came = _made_up(scenario.made_up, since, until)
+        came = list(_made_up(scenario.made_up, since, until))
     elif scenario.backtest is not None:
-        came = _of_backtest(scenario.backtest, scenario.since, scenario.until)
+        came = list(_of_backtest(scenario.backtest, scenario.since, scenario.until))
     else:
-        came = _crossings(since, until)
+        came = list(_crossings(since, until))
+    plans = handling.Plans(() if scenario.made_up is not None else (account for _, _, _, account in came))
+    owners = {ae.user.get_username().casefold(): ae.pk for ae in AE.objects.select_related("user")}
+    leads = []
     for version, tier, at, account in came:
-        arrival = plans.arrival(version, tier, at=at, account=account, pools=pools)
-        if arrival is not None:
-            yield arrival
+        plan = plans.of(rule_set=version.rule_set, tier=tier, is_pql=True, account=account)
+        if plan.handling is Handling.SALES:
+            leads.append(_arrival(version, tier, at, account, plan, owners.get(plan.owner.strip().casefold())))
+    return leads
+
+
+def _arrival(
+    version: RuleVersion, tier: str, at: datetime, account: int, plan: handling.Plan, owner: int | None
+) -> Arrival:
+    return Arrival(
+        at=at,
+        account=account,
+        motion=version.rule_set.motion,
+        tier=tier,
+        rank=list(_tiers(version)).index(tier) + 1,
+        pool=plan.pool.name if plan.pool else "",
+        reason=plan.reason,
+        asks=tuple(plan.asks),
+        owner=owner,
+    )
+
+
+def _rerouted(lead: Arrival, scenario: Scenario) -> Arrival:
+    pool = scenario.pools.get(lead.tier)
+    return replace(lead, pool=pool, reason="", asks=()) if pool else lead
 
 
 Came = tuple[RuleVersion, str, datetime, int]  # of which version, into which tier, when, which account

@@ -1,16 +1,19 @@
 """Leads, pools and AEs over the API."""
 
+import csv
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
 import time_machine
 
 from routing import leads
-from routing.models import AE, Lead
-from scoring.models import Outcome
+from routing.models import AE, Assignment, Lead
+from scoring.models import Account, Job, Outcome
+from scoring.tasks import carry_on
 from tests.pqlapp import api_world
 from tests.pqlapp.api_world import NOW, World
 
@@ -163,3 +166,57 @@ class TestPeople:
             ("Ann", "ann@example.com", ["west"]),
             ("Ben", "ben@example.com", ["west"]),
         ]
+
+
+class TestRouteLog:
+    def test_says_of_each_decision_what_it_was_based_on(self, world: World) -> None:
+        made = world.manager.get(f"assignments?lead={world.lead.pk}&how=rotation&pool=west")["results"][0]
+        assert (made["account"], made["lead"], made["ae"]["name"]) == ("acme", world.lead.pk, "Ben")
+        assert made["decision"]["candidates"][0]["gates"]
+        assert world.manager.get(f"assignments/{made['id']}") == made
+        assert world.manager.get(f"assignments?ae={10**9}")["results"] == []
+
+    def test_makes_a_decision_anew_and_says_whether_it_agrees(self, world: World) -> None:
+        made = Assignment.objects.get()
+        again: dict[str, Any] = {"by_rule": True, "chosen": made.ae_id, "agrees": True, "differences": []}
+        assert world.manager.get(f"assignments/{made.pk}/replay") == again
+        made.decision["chosen"] = 10**6
+        made.save()
+        assert "the record says 1000000" in world.manager.get(f"assignments/{made.pk}/replay")["differences"][0]
+        made.decision = {"why": "Given to Ben by hand."}
+        made.save()
+        assert not world.manager.get(f"assignments/{made.pk}/replay")["by_rule"]
+
+    def test_is_a_table_in_which_nothing_is_a_formula(self, world: World) -> None:
+        Account.objects.filter(pk=world.acme.pk).update(external_id="=1+1")
+        answer = world.manager.ask("GET", "assignments/csv")
+        assert answer["Content-Type"] == "text/csv; charset=utf-8"
+        header, row = csv.reader(StringIO(answer.getvalue().decode()))
+        told = dict(zip(header, row, strict=True))
+        assert (told["account"], told["ae"], told["how"]) == ("'=1+1", "ben@example.com", "rotation")
+        assert int(told["credit_after"]) == int(told["credit_before"]) - int(told["cost"]) + 10**9 // int(
+            told["eligible"]
+        )
+
+    def test_is_not_for_aes(self, world: World) -> None:
+        assert world.ben.ask("GET", "assignments").status_code == 403
+
+
+class TestSimulations:
+    def test_are_played_by_a_job(self, world: World) -> None:
+        ben = AE.objects.get(user__first_name="Ben")
+        asked = {"since": "2026-01-05", "until": "2026-04-06", "made_up": 10, "weights": {f"{ben.pk}": 3}}
+        job = world.admin.post("simulations", asked, status=202)
+        assert (job["kind"], job["arguments"]["scenario"]["weights"]) == ("simulate", {f"{ben.pk}": 3})
+        carry_on(job=Job.objects.get(pk=job["id"]))
+        assert world.admin.get(f"jobs/{job['id']}")["result"]["other"]["leads"] == 10
+
+    @pytest.mark.parametrize(
+        "wrong", [{"until": "2026-01-05"}, {"weights": {"ben": 1}}, {"without": [10**9]}, {"hours": {"1": "always"}}]
+    )
+    def test_are_refused_in_words(self, world: World, wrong: dict[str, Any]) -> None:
+        asked = {"since": "2026-01-05", "until": "2026-04-06"} | wrong
+        assert world.admin.post("simulations", asked, status=422)
+
+    def test_are_for_owners(self, world: World) -> None:
+        assert world.manager.ask("POST", "simulations", {}).status_code == 403

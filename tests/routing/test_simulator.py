@@ -19,9 +19,13 @@ from tests.routing.world import NOW, later
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 OFFICE = Hours(week=parse("Mon-Fri 9-17"))
-ANN, BEN = Seat(1, 11, "Ann", hours=OFFICE), Seat(2, 12, "Ben", hours=OFFICE)
+ANN, BEN = Seat(1, 11, "Ann", works=OFFICE), Seat(2, 12, "Ben", works=OFFICE)
 QUICK = Habits(touch_minutes=30, open_days=1, sla_hours=2)
 WEEK = MONDAY + timedelta(days=7)
+
+
+def full(seat: Seat, capacity: int) -> Seat:
+    return replace(seat, facts=replace(seat.facts, capacity=capacity))
 
 
 def arrivals(number: int, *, every: float = 0, **some: Any) -> list[Arrival]:
@@ -49,21 +53,32 @@ class TestPlay:
         assert last.touched_at == MONDAY + timedelta(days=1, hours=2), "ten hours of work: eight on Monday"
 
     def test_keeps_to_the_capacity_and_gives_out_what_waits_when_a_lead_is_closed(self) -> None:
-        first, second = played(arrivals(2), replace(ANN, capacity=1))
+        first, second = played(arrivals(2), full(ANN, 1))
         assert first.touched_at == MONDAY + timedelta(minutes=30)
         assert second.assigned_at == first.touched_at + timedelta(days=1)
 
     def test_of_those_that_wait_the_best_tier_goes_first_then_the_oldest(self) -> None:
         warm = arrivals(3, every=1, tier="warm", rank=2)
         hot = [replace(one, account=9 + one.account) for one in arrivals(2, every=2)]
-        done = played([*warm, *hot], replace(ANN, capacity=1), habits=replace(QUICK, open_days=0.01))
+        done = played([*warm, *hot], full(ANN, 1), habits=replace(QUICK, open_days=0.01))
         order = sorted(done, key=lambda one: one.assigned_at or WEEK)
         assert [one.arrival.account for one in order] == [0, 9, 10, 1, 2]
 
     def test_says_why_a_lead_was_left_over(self) -> None:
-        done = summary(arrivals(3), replace(ANN, capacity=0))
+        done = summary(arrivals(3), full(ANN, 0))
         assert done.unassigned == {"Nobody in West can take it: Ann (0 of 0 open: full).": 3}
         assert summary(arrivals(2, pool="", reason="No pool takes it."), ANN).unassigned == {"No pool takes it.": 2}
+
+    def test_keeps_to_working_hours_daily_caps_and_skills_as_the_gates_do(self) -> None:
+        office = replace(ANN, facts=replace(ANN.facts, hours="Mon-Fri 9-17", daily_cap=1))
+        night = [replace(one, at=MONDAY - timedelta(hours=3)) for one in arrivals(2)]
+        assert [one.assigned_at for one in played(night, office)] == [MONDAY, MONDAY + timedelta(hours=24)]
+        speaks = replace(BEN, facts=replace(BEN.facts, tags=("french",)))
+        assert {one.ae for one in played(arrivals(4, asks=("french",)), ANN, speaks)} == {12}
+
+    def test_one_that_nobody_can_take_is_no_obstacle_to_others(self) -> None:
+        both = [*arrivals(1, asks=("french",)), replace(arrivals(1, tier="warm", rank=2)[0], account=7)]
+        assert [one.ae for one in played(both, ANN)] == [None, 11]
 
     def test_an_account_joins_its_open_lead(self) -> None:
         again = [replace(one, account=1) for one in arrivals(3, every=60)]
@@ -139,7 +154,9 @@ class TestSimulate:
         asked = replace(QUARTER, made_up=20, without=(ann.pk,), hours={ben.pk: "Mon-Fri 9-10"})
         result = simulator.simulate(asked)
         assert [load["leads"] for load in result["today"]["loads"]] == [10, 10]
-        assert [(load["name"], load["leads"]) for load in result["other"]["loads"]] == [("Ben", 20)]
+        assert [(load["name"], load["leads"]) for load in result["other"]["loads"]] == [("Ben", 19)]
+        (reason,) = result["other"]["unassigned"]
+        assert "outside working hours: Mon-Fri 9-10" in reason
         assert result["other"]["median_minutes"] > result["today"]["median_minutes"]
 
     def test_the_job_writes_nothing_but_its_result(self) -> None:

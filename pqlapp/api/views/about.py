@@ -22,6 +22,7 @@ PLACES = (
     "backtests",
     "signals",
     "leads",
+    "assignments",
     "pools",
     "aes",
     "jobs",

@@ -1,4 +1,4 @@
-"""Check that nothing drifted: tiles are the fold of the events, scores are what facts say today, and the mirror too."""
+"""Check that nothing drifted: tiles fold the events, scores are what facts say, the mirror mirrors, turns add up."""
 
 import sys
 import time
@@ -7,6 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from routing import audit
+from routing.models import Assignment
 from scoring import bulk, jobs, scores, tiles
 from scoring.facts import MERGE
 from scoring.models import Job, RuleSet
@@ -17,25 +19,29 @@ class Command(BaseCommand):
 
     help = (
         "Fold all stored events anew and compare with the tiles; judge every account anew and compare with the scores; "
-        "compare the mirror with all that it mirrors. Names the first difference and exits with 1. "
-        "Writes nothing, and may run beside everything else."
+        "compare the mirror with all that it mirrors; decide anew who got each lead. Names the first "
+        "difference and exits with 1. Writes nothing, and may run beside everything else."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add --tiles, --scores and --mirror."""
+        """Add --tiles, --scores, --mirror and --routing."""
         parser.add_argument("--tiles", action="store_true", help="only the tiles")
         parser.add_argument("--scores", action="store_true", help="only the scores")
         parser.add_argument("--mirror", action="store_true", help="only the mirror, which is brought up to date first")
 
-    def handle(self, *, tiles: bool, scores: bool, mirror: bool, **options: Any) -> None:
+        parser.add_argument("--routing", action="store_true", help="only who got the leads")
+
+    def handle(self, *, tiles: bool, scores: bool, mirror: bool, routing: bool, **options: Any) -> None:
         """Compare what is asked for; everything, if nothing is."""
-        everything = not (tiles or scores or mirror)
+        everything = not (tiles or scores or mirror or routing)
         if tiles or everything:
             self._verify_tiles()
         if scores or everything:
             self._verify_scores()
         if mirror or everything:
             self._verify_mirror()
+        if routing or everything:
+            self._verify_routing()
 
     def _verify_tiles(self) -> None:
         if job := jobs.left(kinds=[tiles.REFOLD, MERGE]):
@@ -86,6 +92,15 @@ class Command(BaseCommand):
             sys.exit(1)
         took = time.monotonic() - began
         self.stdout.write(f"equal: {sum(compared):,} rows, complete as of {at:%H:%M:%S} (UTC), in {took:.1f} s")
+
+    def _verify_routing(self) -> None:
+        began = time.monotonic()
+        self.stdout.write("deciding anew who got each lead, from the records alone")
+        fault = audit.verify()
+        if fault is not None:
+            self.stdout.write(f"DIFFERENT: {fault.about}: {fault.words}")
+            sys.exit(1)
+        self.stdout.write(f"equal: {Assignment.objects.count():,} decisions, in {time.monotonic() - began:.1f} s")
 
 
 def _told(job: Job) -> str:

@@ -1,0 +1,80 @@
+"""Hold every decision to its record, and every rotation to its decisions. Read-only."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F
+
+from routing import decision
+from routing.models import Assignment, Lead, Membership, State
+from scoring.models.raw import cursor
+
+CHUNK = 500
+TURNS = (Assignment.How.ROTATION, Assignment.How.PASSED)
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that does not add up."""
+
+    about: str  # "decision 7, lead 3"
+    words: str
+
+
+def verify(*, on_progress: Callable[[int], object] = lambda decisions: None) -> Fault | None:
+    """Return the first fault, None if everything adds up; looks at one snapshot.
+
+    Every decision by rule is made anew from its record. Every member's credit and count of turns are added up from
+    the decisions that were not refunded. Every lead in somebody's hands has one standing assignment, to that AE.
+    `on_progress` is told how many decisions each chunk held.
+    """
+    with transaction.atomic():
+        cursor().execute(SNAPSHOT)
+        return next(_faults(on_progress), None)
+
+
+def _faults(on_progress: Callable[[int], object]) -> Iterator[Fault]:
+    credits: Counter[int] = Counter()
+    served: Counter[tuple[int | None, int | None]] = Counter()  # by pool and AE
+    decisions = Assignment.objects.order_by("id").iterator(CHUNK)
+    for number, made in enumerate(decisions, 1):
+        yield from _of_decision(made)
+        turn = decision.turn_of(made.decision)
+        served[made.pool_id, made.ae_id] += made.how in TURNS and not made.refunded
+        if turn and not made.refunded:
+            for member, change in turn.changes.items():
+                credits[member] += change
+        if number % CHUNK == 0:
+            on_progress(CHUNK)
+    yield from _of_rotations(credits, served)
+    yield from _of_leads()
+
+
+def _of_decision(made: Assignment) -> Iterator[Fault]:
+    about = f"decision {made.pk}, lead {made.lead_id}"
+    if decision.can_replay(made.decision):
+        again = decision.replay(made.decision)
+        yield from (Fault(about, words) for words in again.differences)
+        if again.chosen != made.ae_id:
+            yield Fault(about, f"the record leads to AE {again.chosen}, the lead was given to AE {made.ae_id}")
+
+
+def _of_rotations(credits: Counter[int], served: Counter[tuple[int | None, int | None]]) -> Iterator[Fault]:
+    for member in Membership.objects.select_related("ae__user", "pool").order_by("pk"):
+        about = f"{member.ae.name} in {member.pool.name}"
+        if member.credit != credits[member.pk]:
+            yield Fault(about, f"has a credit of {member.credit}, the decisions add up to {credits[member.pk]}")
+        if member.served != (turns := served[member.pool_id, member.ae_id]):
+            yield Fault(about, f"was served {member.served} turns, the decisions add up to {turns}")
+
+
+def _of_leads() -> Iterator[Fault]:
+    standing = Assignment.objects.filter(ae__isnull=False, released_at=None)
+    for made in standing.exclude(lead__ae=F("ae")).select_related("lead")[:1]:
+        yield Fault(f"lead {made.lead_id}", f"is with AE {made.lead.ae_id}, but stands as given to AE {made.ae_id}")
+    held = Lead.objects.filter(state__in=[State.ASSIGNED, State.SNOOZED])
+    for lead in held.exclude(pk__in=standing.values("lead"))[:1]:
+        yield Fault(f"lead {lead.pk}", f"is with AE {lead.ae_id}, but no assignment stands")
