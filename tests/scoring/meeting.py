@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-PATIENCE = 20  # seconds after which a test that hangs is a failure
+PATIENCE = 60  # seconds after which a test that hangs is a failure
 
 
 class Meeting:
