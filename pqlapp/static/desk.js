@@ -140,6 +140,23 @@ window.addEventListener("beforeunload", (event) => {
   if (isUnsaved) event.preventDefault();
 });
 
+// ---- deadlines count down: in the words of the server's filter `due`
+
+function span(minutes) {
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 2 * 24 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 60 / 24)} d`;
+}
+
+setInterval(() => {
+  for (const due of document.querySelectorAll("[data-due]")) {
+    const left = (new Date(due.dataset.due) - Date.now()) / 60000;
+    due.textContent = left > 0 ? `due in ${span(Math.floor(left))}` : `${span(Math.floor(-left))} overdue`;
+    const shown = due.closest(".due");
+    shown.classList.toggle("late", left <= 0);
+    shown.classList.toggle("soon", left > 0 && left <= 60);
+  }
+}, 20000);
+
 // ---- keys
 
 function unfold(id) {

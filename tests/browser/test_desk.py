@@ -62,6 +62,15 @@ class TestByKeyboard:
         expect(page.get_by_role("heading", name="Nothing to do")).to_be_visible()
         assert (lead_of("acme").state, lead_of("hooli").closed_as) == ("snoozed", "disqualified")
 
+    def test_what_was_done_is_undone_by_a_key(self, visit: Visit, team: Team) -> None:
+        page = visit("mia")
+        page.keyboard.press("j")
+        page.keyboard.press("a")
+        expect(page.get_by_role("status")).to_contain_text("accepted")
+        page.keyboard.press("u")
+        expect(page.get_by_role("status")).to_contain_text("Acme & Sons is as it was before")
+        assert (lead_of("acme").stage, lead_of("acme").first_touched_at) == ("pql", None)
+
     def test_a_lead_that_is_gone_meanwhile_is_told(self, visit: Visit, team: Team) -> None:
         page = visit("ann")
         page.keyboard.press("j")
