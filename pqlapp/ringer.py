@@ -1,8 +1,9 @@
 """Rings the bell for the doors, from a thread of its own: no sender waits for Redis, and a crowd rings together.
 
 While little comes, each ring goes out at once. While much comes, each shard is rung for once in a while: scoring
-the same accounts again after every event would take the machine from those who send. Nothing is lost by it: what is
-noted is rung for, and if the process dies first the beat does it.
+the same accounts again after every event would take the machine from those who send. All processes of a machine do so
+at the same moments: what they ring for then is one ring. Nothing is lost by it: what is noted is rung for, and if the
+process dies first the beat does it.
 """
 
 import threading
@@ -40,12 +41,16 @@ class Ringer:
     def due(self) -> tuple[set[int], float | None]:
         """Take the shards to ring for now; return them and in how many seconds the next ones are due (None: none)."""
         now = self._clock()
-        pause = PAUSE if len(self._asked_at) == BUSY and now - self._asked_at[0] < 1 else 0.0
-        waits = {shard: self._rung_at.get(shard, -PAUSE) + pause - now for shard in self._noted}
+        is_crowd = len(self._asked_at) == BUSY and now - self._asked_at[0] < 1
+        waits = {shard: self._next_turn(shard) - now if is_crowd else 0.0 for shard in self._noted}
         ready = {shard for shard, wait in waits.items() if wait <= 0}
         self._noted -= ready
         self._rung_at.update(dict.fromkeys(ready, now))
         return ready, min((wait for wait in waits.values() if wait > 0), default=None)
+
+    def _next_turn(self, shard: int) -> float:
+        """In a crowd: the first full multiple of PAUSE after the last ring, by the clock that all processes share."""
+        return (self._rung_at.get(shard, -PAUSE) // PAUSE + 1) * PAUSE
 
     def _run(self) -> None:
         while True:

@@ -56,6 +56,17 @@ class TestPace:
         ringer.note(shards=everyone)
         assert ringer.due() == (set(), PAUSE)
 
+    def test_in_a_crowd_all_processes_ring_at_the_same_moments(self) -> None:
+        clock = Clock()
+        both = quiet(clock), quiet(clock)
+        rung: tuple[list[float], list[float]] = [], []
+        for step in range(3000):  # three seconds; the second process begins a third of one later
+            clock.now = 100 + step / 1000
+            for ringer, moments in zip(both[: 1 + (step > 333)], rung, strict=False):
+                ringer.note(shards=[1])
+                moments += [clock.now] * len(ringer.due()[0])
+        assert [moments[-2:] for moments in rung] == [[101.0, 102.0]] * 2
+
     def test_what_was_noted_last_is_due_when_the_pause_is_over(self) -> None:
         clock = Clock()
         ringer = quiet(clock)
