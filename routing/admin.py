@@ -22,8 +22,24 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from routing import leads, people
-from routing.models import AE, MQL, SLA, AtBreach, Breach, CloseReason, HandlingPolicy, Lead, Membership, Outage, Pool
+from routing import attendance, leads, people, ruling
+from routing.models import (
+    AE,
+    MQL,
+    SLA,
+    Absence,
+    AfterAbsence,
+    AtBreach,
+    Breach,
+    CloseReason,
+    HandlingPolicy,
+    Holiday,
+    Lead,
+    Membership,
+    Outage,
+    Pool,
+    RoutingRule,
+)
 from scoring.backstage import AdminPages, act, link, table, take_over
 
 admin.site.unregister([User, Group])
@@ -141,18 +157,50 @@ class NewAE(VerbForm):
         fields: list[str] = []
 
 
+class WorkingTime(forms.Form):
+    """When an AE works, and what the AE knows."""
+
+    week = forms.CharField(
+        label="Hours",
+        required=False,
+        max_length=400,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="For example Mon-Fri 9-12:30, 13-17; Sat 10-14. Empty: at any time.",
+    )
+    time_zone = forms.CharField(label="Time zone", max_length=64, widget=UnfoldAdminTextInputWidget())
+    calendar = forms.CharField(
+        label="Public holidays of",
+        required=False,
+        max_length=32,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="A country or a part of it: DE, DE-BY, US-CA. Empty: none.",
+    )
+
+
+class Knowledge(forms.Form):
+    """What an AE speaks and knows."""
+
+    tags = forms.CharField(
+        label="Languages and skills",
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="With commas between: de, en, enterprise. Routing rules ask for them by these words.",
+    )
+
+
 @admin.register(AE)
 class AEPages(AdminPages):
     """Who works leads."""
 
-    refusals = (people.PeopleError,)
+    refusals = (people.PeopleError, attendance.AttendanceError, ruling.RulingError)
     can_add = True
     list_display = ["name", "email", "pools", "open_leads", "is_active", "joined_at"]
     list_filter = ["is_active", "memberships__pool"]
     search_fields = ["user__username", "user__first_name", "user__last_name"]
     list_select_related = ["user"]
     ordering = ["user__first_name"]
-    actions_detail = ["deactivate"]
+    actions_detail = ["working_time", "knowledge", "deactivate"]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Ask for what a new AE needs."""
@@ -161,12 +209,30 @@ class AEPages(AdminPages):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """What is asked for, or what is known."""
         if obj:
-            return ["name", "email", "time_zone", "is_active", "joined_at", "places"]
+            known = ["hours_shown", "time_zone", "calendar", "tags_shown", "away"]
+            return ["name", "email", *known, "is_active", "joined_at", "places"]
         return ["email", "name", "pool", "weight", "capacity", "time_zone", "password"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """What is known is not edited."""
-        return ["name", "email", "places"] if obj else []
+        return ["name", "email", "hours_shown", "tags_shown", "away", "places"] if obj else []
+
+    @display(description="Hours")
+    def hours_shown(self, ae: AE) -> str:
+        """When the AE works."""
+        return ae.hours or "at any time"
+
+    @display(description="Languages and skills")
+    def tags_shown(self, ae: AE) -> str:
+        """What rules may ask for."""
+        return ", ".join(ae.tags) or "-"
+
+    @display(description="Absences")
+    def away(self, ae: AE) -> str | SafeString:
+        """Those that are now or still to come."""
+        rows = ae.absences.exclude(ends_at__lt=timezone.now()).select_related("stand_in__user").order_by("starts_at")
+        shown = [(f"{a.starts_at:%-d %b %Y}", a.ends_at or "-", a.get_open_leads_display(), a.note) for a in rows]
+        return table(["From", "Until", "Open leads", "Note"], shown)
 
     @display(description="E-mail", ordering="user__username")
     def email(self, ae: AE) -> str:
@@ -194,6 +260,40 @@ class AEPages(AdminPages):
         given = form.cleaned_data | {"password": form.cleaned_data["password"] or None}
         ae, _ = people.create_ae(**given, at=timezone.now())
         take_over(obj, ae)
+
+    @action(description="Set hours", permissions=["view"], icon="schedule")
+    def working_time(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say when the AE works."""
+        ae = AE.objects.select_related("user").get(pk=object_id)
+        return act(
+            self,
+            request,
+            ae,
+            title=f"When {ae} works",
+            explanation="New leads come in these hours only. Those that wait are given out by them at once.",
+            button="Set the hours",
+            form_class=WorkingTime,
+            initial={"week": ae.hours, "time_zone": ae.time_zone, "calendar": ae.calendar},
+            refusals=self.refusals,
+            do=lambda said: attendance.set_hours(ae=ae, at=timezone.now(), **said),
+        )
+
+    @action(description="Set skills", permissions=["view"], icon="translate")
+    def knowledge(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say what the AE knows."""
+        ae = AE.objects.select_related("user").get(pk=object_id)
+        return act(
+            self,
+            request,
+            ae,
+            title=f"What {ae} speaks and knows",
+            explanation="A routing rule that asks for some of it gives its leads to those who have all of that.",
+            button="Set",
+            form_class=Knowledge,
+            initial={"tags": ", ".join(ae.tags)},
+            refusals=self.refusals,
+            do=lambda said: ruling.set_tags(ae=ae, given=said["tags"].split(","), at=timezone.now()),
+        )
 
     @action(description="Deactivate", permissions=["view"], icon="person_off")
     def deactivate(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -230,7 +330,7 @@ class PoolPages(AdminPages):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """What is asked for; of a pool also who is in it."""
-        asked = ["name", "rule_set", "is_default"]
+        asked = ["name", "rule_set", "is_default", "stop_days", "long_absence_days"]
         return [*asked, "at_breach", "created_at", "rotation"] if obj else asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -254,8 +354,10 @@ class PoolPages(AdminPages):
         return _memberships(self, rows, lambda membership: membership.ae.name)
 
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
-        """Make the pool."""
-        take_over(obj, people.create_pool(**form.cleaned_data, at=timezone.now()))
+        """Make the pool, and say when it spares those who leave."""
+        given, at = dict(form.cleaned_data), timezone.now()
+        spared = {name: given.pop(name) for name in ("stop_days", "long_absence_days")}
+        take_over(obj, people.create_pool(**given, **spared, at=at))
 
     @action(description="Overdue leads", permissions=["view"], icon="alarm")
     def overdue(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -285,7 +387,7 @@ class MembershipPages(AdminPages):
     list_filter = ["pool", "is_active"]
     list_select_related = ["ae__user", "pool"]
     ordering = ["pool__name", "ae__user__first_name"]
-    fields = ["pool", "ae", "weight", "capacity", "is_active"]
+    fields = ["pool", "ae", "weight", "capacity", "daily_cap", "weekly_cap", "tier_caps", "is_active"]
 
     @display(description="AE", ordering="ae__user__first_name")
     def who(self, membership: Membership) -> str:
@@ -298,7 +400,7 @@ class MembershipPages(AdminPages):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         """Put the AE into the rotation, or change the place."""
-        given = {field: getattr(obj, field) for field in ("pool", "ae", "weight", "capacity", "is_active")}
+        given = {field: getattr(obj, field) for field in self.fields}
         take_over(obj, people.set_membership(**given, at=timezone.now()))
 
 
@@ -323,6 +425,155 @@ class HandlingPolicyPages(AdminPages):
         """Say what is done from now on."""
         given = {field: getattr(obj, field) for field in ("rule_set", "tier", "handling", "pool")}
         take_over(obj, people.set_handling(**given, at=timezone.now()))
+
+
+class RuleForm(VerbForm):
+    """A routing rule with its skills as words."""
+
+    asked = forms.CharField(
+        label="Asks for",
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Languages and skills that an AE must have, with commas between.",
+    )
+
+    class Meta:
+        model = RoutingRule
+        fields = ["name", "position", "text", "pool", "prefers_owner", "owner_trait", "is_active"]
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.fields["asked"].initial = ", ".join(self.instance.asks)
+
+
+@admin.register(RoutingRule)
+class RoutingRulePages(AdminPages):
+    """Which pool gets which leads: the first that matches; then the pool of the tier, the rule set, or the default."""
+
+    refusals = (ruling.RulingError,)
+    can_add = can_change = True
+    form = RuleForm
+    list_display = ["position", "name", "text", "pool", "asks_shown", "is_active", "linter"]
+    list_display_links = ["name"]
+    list_select_related = ["pool"]
+    ordering = ["position", "pk"]
+    fields = ["name", "position", "text", "pool", "asked", "prefers_owner", "owner_trait", "is_active"]
+
+    @display(description="Asks for")
+    def asks_shown(self, rule: RoutingRule) -> str:
+        """The skills."""
+        return ", ".join(rule.asks) or "-"
+
+    @display(description="Linter")
+    def linter(self, rule: RoutingRule) -> str:
+        """What is wrong with the rule where it stands."""
+        return " ".join(finding.message for finding in ruling.findings() if finding.route == rule.pk) or "-"
+
+    def save_model(self, request: HttpRequest, obj: RoutingRule, form: Any, change: bool) -> None:
+        """Make the rule, or change it."""
+        given = {field: getattr(obj, field) for field in RuleForm.Meta.fields}
+        asks = form.cleaned_data["asked"].split(",")
+        rule = RoutingRule.objects.get(pk=obj.pk) if change else None
+        take_over(obj, ruling.set_rule(**given, asks=asks, rule=rule, at=timezone.now()))
+
+
+class NewAbsence(VerbForm):
+    """Whole days of an AE."""
+
+    first = forms.DateField(label="First day", widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}))
+    last = forms.DateField(
+        label="Last day",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
+        help_text="Empty: until further notice.",
+    )
+
+    class Meta:
+        model = Absence
+        fields = ["ae", "note", "open_leads", "stand_in", "come_back"]
+
+
+@admin.register(Absence)
+class AbsencePages(AdminPages):
+    """Who is away when, and what becomes of the open leads meanwhile."""
+
+    refusals = (attendance.AttendanceError,)
+    can_add = True
+    list_display = ["ae", "starts_at", "ends_at", "open_leads_shown", "stand_in", "come_back", "note"]
+    list_filter = ["ae"]
+    list_select_related = ["ae__user", "stand_in__user"]
+    ordering = ["-starts_at", "-pk"]
+    actions_detail = ["end"]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Ask for whole days."""
+        return super().get_form(request, obj, change, **kwargs) if obj else NewAbsence
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """What is asked for, or what is known."""
+        when = ["starts_at", "ends_at", "handed_over_at", "came_back_at"] if obj else ["first", "last"]
+        return ["ae", *when, "note", "open_leads", "stand_in", "come_back"]
+
+    @display(description="Open leads")
+    def open_leads_shown(self, absence: Absence) -> str:
+        """What becomes of them."""
+        return AfterAbsence(absence.open_leads).label
+
+    def save_model(self, request: HttpRequest, obj: Absence, form: Any, change: bool) -> None:
+        """Note the absence."""
+        take_over(obj, attendance.add_absence(**form.cleaned_data, at=timezone.now()))
+
+    @action(description="End it now", permissions=["view"], icon="event_available")
+    def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End the absence, or strike it out."""
+        absence = Absence.objects.select_related("ae__user").get(pk=object_id)
+        if request.method == "POST":
+            attendance.end_absence(absence=absence, at=timezone.now())
+            return _redirect(reverse("admin:routing_absence_changelist"))
+        return act(
+            self,
+            request,
+            absence,
+            title=f"End the absence of {absence.ae}",
+            explanation="Leads that were handed over come back if they were to. One that has not begun is struck out.",
+            button="End it now",
+            do=lambda said: None,
+        )
+
+
+@admin.register(Holiday)
+class HolidayPages(AdminPages):
+    """Days off that no public calendar knows."""
+
+    refusals = (attendance.AttendanceError,)
+    can_add = True
+    form = VerbForm
+    list_display = ["on", "name", "calendar"]
+    ordering = ["-on"]
+    fields = ["on", "name", "calendar"]
+    actions_detail = ["drop"]
+
+    def save_model(self, request: HttpRequest, obj: Holiday, form: Any, change: bool) -> None:
+        """Give the day off."""
+        take_over(obj, attendance.set_holiday(**form.cleaned_data, at=timezone.now()))
+
+    @action(description="Take it back", permissions=["view"], icon="event_busy")
+    def drop(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let it be a day like others."""
+        holiday = Holiday.objects.get(pk=object_id)
+        if request.method == "POST":
+            attendance.drop_holiday(holiday=holiday, at=timezone.now())
+            return _redirect(reverse("admin:routing_holiday_changelist"))
+        return act(
+            self,
+            request,
+            holiday,
+            title=f"Take back {holiday}",
+            explanation="It becomes a working day like others.",
+            button="Take it back",
+            do=lambda said: None,
+        )
 
 
 # ---- leads -----------------------------------------------------------------------------------------------------

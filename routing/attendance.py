@@ -1,6 +1,7 @@
 """When people work, and when they are away: hours, public and the company's holidays, absences."""
 
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import transaction
@@ -33,7 +34,7 @@ def set_hours(*, ae: AE, week: str, time_zone: str, calendar: str, at: datetime)
     with transaction.atomic():
         ae.hours, ae.time_zone, ae.calendar = said, time_zone, calendar.strip().upper()
         ae.save(update_fields=["hours", "time_zone", "calendar"])
-        leads.drain_later(at=at)
+        _tend_later(ae=ae, at=at)
     return ae
 
 
@@ -71,7 +72,7 @@ def add_absence(
             stand_in=stand_in if open_leads == AfterAbsence.STAND_IN else None,
             come_back=come_back and open_leads != AfterAbsence.STAY,
         )
-        _tend_later(at=at)
+        _tend_later(ae=ae, at=at)
     return absence
 
 
@@ -89,7 +90,7 @@ def end_absence(*, absence: Absence, at: datetime) -> bool:
         if held.ends_at is None or held.ends_at > at:
             held.ends_at = at
             held.save(update_fields=["ends_at"])
-            _tend_later(at=at)
+            _tend_later(ae=held.ae, at=at)
     return True
 
 
@@ -141,5 +142,7 @@ def _midnight(ae: AE, day: date) -> datetime:
     return datetime.combine(day, time(), ZoneInfo(ae.time_zone))
 
 
-def _tend_later(*, at: datetime) -> None:
-    transaction.on_commit(lambda: leads.tend(at=at), robust=True)
+def _tend_later(*, ae: AE, at: datetime) -> None:
+    """After the commit, set the AE's deadlines anew and do what is due; if that fails, the periodic task does it."""
+    transaction.on_commit(partial(leads.reset_deadlines, ae=ae, at=at), robust=True)
+    transaction.on_commit(partial(leads.tend, at=at), robust=True)

@@ -64,14 +64,23 @@ def create_log_in(*, email: str, name: str, role: str, password: str | None, at:
     return user, new
 
 
-def create_pool(*, name: str, at: datetime, rule_set: RuleSet | None = None, is_default: bool = False) -> Pool:
+def create_pool(
+    *,
+    name: str,
+    at: datetime,
+    rule_set: RuleSet | None = None,
+    is_default: bool = False,
+    stop_days: int | None = None,
+    long_absence_days: int | None = None,
+) -> Pool:
     """Return a new pool; the first pool ever becomes the default one, which takes what no other does.
 
     Raises PeopleError if the name is taken, or the rule set has a pool already.
     """
     is_first = not Pool.objects.exists()
     pool = Pool(slug=_free_slug(name), created_at=at)
-    return set_pool(pool=pool, name=name, rule_set=rule_set, is_default=is_default or is_first, at=at)
+    spared = {"stop_days": stop_days, "long_absence_days": long_absence_days}
+    return set_pool(pool=pool, name=name, rule_set=rule_set, is_default=is_default or is_first, at=at, **spared)
 
 
 def set_pool(

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from routing import leads, people
-from routing.models import AE, HandlingPolicy, Membership, Pool
+from routing.models import AE, Absence, HandlingPolicy, Holiday, Membership, Pool, RoutingRule
 from scoring import facts, jobs, rules
 from scoring.models import Account, Exclusion, Identity, Job, Key, Parked, ProductUser, RuleSet, RuleVersion, Source
 from tests.pqlapp import desk_world
@@ -297,6 +297,41 @@ class TestPeople(World):
         self.post("routing_handlingpolicy_change", policy.pk, handling="sales", pool="")
         policy.refresh_from_db()
         assert (policy.tier, policy.handling) == ("warm", "sales")
+
+    def test_hours_and_skills_of_an_ae_are_set(self) -> None:
+        page = f"{self.page('routing_ae_changelist')}{self.team.ann.pk}"
+        said = {"week": "Mon-Fri 9-17", "time_zone": "Europe/Berlin", "calendar": "DE"}
+        self.client.post(f"{page}/working_time/", said)
+        self.client.post(f"{page}/knowledge/", {"tags": "EN, de"})
+        ann = AE.objects.get(pk=self.team.ann.pk)
+        assert (ann.hours, ann.calendar, ann.tags) == ("Mon-Fri 09:00-17:00", "DE", ["de", "en"])
+        refused = self.client.post(f"{page}/working_time/", said | {"week": "Mon"}, follow=True)
+        assert "names no days with hours" in refused.content.decode()
+
+    def test_an_absence_is_noted_and_ended(self) -> None:
+        self.post("routing_absence_add", ae=self.team.ann.pk, first="2020-01-01", last="", open_leads="stay")
+        absence = Absence.objects.get()
+        self.client.post(f"{self.page('routing_absence_changelist')}{absence.pk}/end/")
+        absence.refresh_from_db()
+        assert absence.ends_at is not None
+
+    def test_a_day_off_is_given_and_taken_back(self) -> None:
+        self.post("routing_holiday_add", on="2099-01-05", name="Off-site", calendar="")
+        self.client.post(f"{self.page('routing_holiday_changelist')}{Holiday.objects.get().pk}/drop/")
+        assert not Holiday.objects.exists()
+
+    def test_a_routing_rule_is_made_changed_and_looked_through(self) -> None:
+        given = {"position": 1, "pool": Pool.objects.all()[0].pk, "owner_trait": "owner", "is_active": "on"}
+        self.post("routing_routingrule_add", name="All", text="always", asked="DE, en", **given)
+        rule = RoutingRule.objects.get()
+        assert rule.asks == ["de", "en"]
+        late = given | {"position": 2, "name": "Late", "text": "{trait: a, equals: b}"}
+        self.post("routing_routingrule_add", asked="", **late)
+        page = self.client.get(self.page("routing_routingrule_changelist")).content.decode()
+        assert "is never reached" in page
+        self.post("routing_routingrule_change", rule.pk, name="All", text="{trait: a", asked="", **given)
+        rule.refresh_from_db()
+        assert rule.text == "always"
 
     def test_a_log_in_is_made(self) -> None:
         self.post(

@@ -62,6 +62,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api:account-merge": {"POST": OWNERS},
     "api:account-separate": {"POST": OWNERS},
     "api:account-history": {"GET": WORKERS},
+    "api:account-routing": {"GET": OVERSEERS},
     "api:outcome-list": {"GET": OVERSEERS, "POST": OWNERS},
     "api:exclusion-list": {"GET": OVERSEERS, "POST": OWNERS},
     "api:exclusion-detail": {"GET": OVERSEERS, "DELETE": OWNERS},

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -29,6 +30,7 @@ from scoring.models import (
     Exclusion,
     Outcome,
     Parked,
+    RuleSet,
     Score,
     ScoreChange,
     TraitChange,
@@ -47,6 +49,7 @@ class AccountView(Door):
         "retrieve": WORKERS,
         "score": WORKERS,
         "history": WORKERS,
+        "routing": OVERSEERS,
         "merge": OWNERS,
         "separate": OWNERS,
     }
@@ -106,6 +109,27 @@ class AccountView(Door):
             "scores": list(_with_next_change(account, user, at.date())),
         }
         return Response(standing.ScoresOfAccount(shown).data)
+
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT,
+        parameters=[OpenApiParameter("rule_set", str, required=True), OpenApiParameter("tier", str)],
+    )
+    @action(detail=True)
+    def routing(self, request: Request, pk: str) -> Response:
+        """Say who would get the account if it qualified now, and why: the decision as it would be recorded.
+
+        Without a tier it is the best one of the rule set's live version. Nothing is changed.
+        """
+        slug = request.query_params.get("rule_set", "")
+        rule_set = RuleSet.objects.select_related("live_version").filter(slug=slug).first()
+        if rule_set is None or rule_set.live_version is None:
+            raise ValidationError({"rule_set": f"no rule set {slug!r} is live: /api/v1/rule-sets lists them"})
+        tiers = [tier["name"] for tier in rule_set.live_version.document["tiers"]]
+        tier = request.query_params.get("tier") or tiers[0]
+        if tier not in tiers:
+            raise ValidationError({"tier": f"{tier!r} is not a tier of {slug}: choose one of {', '.join(tiers)}"})
+        told = leads.preview(account_id=self.get_object().pk, rule_set=rule_set, tier=tier, at=now())
+        return Response({"tier": tier} | told)
 
     @extend_schema(responses=serializers.ScoreChangeShown(many=True))
     @action(detail=True)
