@@ -92,8 +92,8 @@ class TestAccounts:
         slug = world.server_key.get("rule-sets")["results"][0]["slug"]
         told = world.manager.get(f"accounts/globex/routing?rule_set={slug}")
         assert told["why"].startswith("Ben was chosen by turn among 1 of 2")
-        assert world.manager.ask("GET", "accounts/globex/routing?rule_set=none").status_code == 400
-        assert world.manager.ask("GET", f"accounts/globex/routing?rule_set={slug}&tier=x").status_code == 400
+        assert world.manager.ask("GET", "accounts/globex/routing?rule_set=none").status_code == 422
+        assert world.manager.ask("GET", f"accounts/globex/routing?rule_set={slug}&tier=x").status_code == 422
         assert world.ben.ask("GET", f"accounts/acme/routing?rule_set={slug}").status_code == 403
 
     def test_cost_the_same_queries_however_many_they_are(self, world: World) -> None:

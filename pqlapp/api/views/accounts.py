@@ -54,7 +54,7 @@ class AccountView(Door):
         "separate": OWNERS,
     }
     filters = {"list": lists.AccountFilter, "history": lists.HistoryFilter}
-    parameters = {"score": ("user",)}
+    parameters = {"score": ("user",), "routing": ("rule_set", "tier")}
     lookup_value_regex = "[^/]{1,600}"
     queryset = Account.objects.all()
 
