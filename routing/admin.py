@@ -729,13 +729,14 @@ def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str 
             link(pages, membership, of(membership)),
             membership.weight,
             "no limit" if membership.capacity is None else membership.capacity,
-            f"{membership.credit / 1e9:+.2f}",
+            f"{membership.served + membership.credit / 1e9:.2f}",  # its shares of all turns that stand
             membership.served,
+            f"{-membership.credit / 1e9:+.2f}",
             "yes" if membership.is_active else "no",
         )
         for membership in rows
     ]
-    return table(["Place", "Weight", "Capacity", "Credit (turns)", "Served", "Active"], shown)
+    return table(["Place", "Weight", "Capacity", "Due (turns)", "Served", "Deviation", "Active"], shown)
 
 
 def _redirect(address: str) -> HttpResponse:
