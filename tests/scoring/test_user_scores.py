@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring import engine, facts, language, rules, scores
+from scoring import bulk, engine, facts, language, rules, scores
 from scoring.models import SHARDS, Crossed, Identity, Score, ScoreChange
 from tests.scoring import oracle
 from tests.scoring.loading import NOW, Said, load, undone
@@ -143,6 +143,17 @@ class TestPersons:
         rescore_all()
         said = set(Score.objects.values_list("user", "status", "tier"))
         assert said == {(user("ann"), "excluded", ""), (user("ben"), "scored", "hot")}
+
+
+class TestBulkWork:
+    def test_is_done_by_postgresql_which_knows_what_is_said_of_users(self) -> None:
+        publish(CHAMPIONS)
+        record(event("1", "ann", group_id="acme", **HEAD), event("2", "ben", group_id="acme"))
+        document = language.parse(CHAMPIONS)
+        judged = bulk.judge(document, days=[NOW.date()])
+        assert judged.why_not == "the mirror does not hold what is said of users"
+        said = {(j.account_id, j.user_id): j.fit for j in judged.judgements}
+        assert said == {(j.account_id, j.user_id): j.fit for j in engine.judge(document, as_of=NOW.date())}
 
 
 class TestVersions:
