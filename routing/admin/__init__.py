@@ -24,7 +24,7 @@ from unfold.widgets import (
 
 from routing import attendance, leads, people, ruling
 from routing.admin import rostering
-from routing.admin.forms import VerbForm, redirect_to
+from routing.admin.asking import VerbForm, redirect_to
 from routing.models import (
     AE,
     MQL,

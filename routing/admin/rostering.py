@@ -11,7 +11,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from routing import attendance, ruling
-from routing.admin.forms import VerbForm, redirect_to
+from routing.admin.asking import VerbForm, redirect_to
 from routing.models import Absence, AfterAbsence, Holiday, RoutingRule
 from scoring.backstage import AdminPages, act, take_over
 
