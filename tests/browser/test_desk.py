@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from routing import leads
+from scoring import tasks
+from scoring.models import Job
 from tests.pqlapp.desk_world import NOW, Team, account, lead_of
 
 pytest_plugins = ("tests.browser.visits",)
@@ -223,6 +225,19 @@ class TestForEverybody:
             page.goto(where)
             unfold(page)
             faults += [f"{where}: {each}" for each in (*too_wide(page), *too_small(page), *found_in_both_themes(page))]
+        assert faults == []
+
+    def test_a_backtest_is_asked_for_and_read_by_keyboard_and_pleases_axe(self, visit: Visit, team: Team) -> None:
+        page = visit("ada")
+        page.goto("/backtests/")
+        faults = [*too_wide(page), *found_in_both_themes(page)]
+        page.get_by_label("Days within which").press("Enter")
+        page.wait_for_url("**/backtests/*/")
+        assert tasks.carry_on(job=Job.objects.latest("id")).state == Job.State.DONE
+        page.reload()
+        expect(page.get_by_role("img", name="New PQLs by week")).to_be_visible()
+        unfold(page)
+        faults += [*too_wide(page), *too_small(page), *found_in_both_themes(page)]
         assert faults == []
 
     def test_axe_finds_nothing_in_dialogs(self, visit: Visit, team: Team) -> None:
