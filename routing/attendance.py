@@ -97,7 +97,7 @@ def end_absence(*, absence: Absence, at: datetime) -> bool:
 def set_holiday(*, on: date, name: str, calendar: str, at: datetime) -> Holiday:
     """Give everybody, or those with one calendar, a day off that no public calendar knows; returns it.
 
-    Raises AttendanceError if it has no name, or there is no such calendar.
+    Deadlines are set anew after the commit. Raises AttendanceError if it has no name, or there is no such calendar.
     """
     if not name.strip():
         raise AttendanceError("Give the day off a name: decisions say it where it keeps somebody from a lead.")
@@ -105,17 +105,19 @@ def set_holiday(*, on: date, name: str, calendar: str, at: datetime) -> Holiday:
         calendars.days_off(calendar.strip(), at.year)
     except calendars.NoSuchCalendar as error:
         raise AttendanceError(f"{error}") from error
-    made, _ = Holiday.objects.update_or_create(
-        on=on, calendar=calendar.strip().upper(), defaults={"name": name.strip()}
-    )
+    with transaction.atomic():
+        made, _ = Holiday.objects.update_or_create(
+            on=on, calendar=calendar.strip().upper(), defaults={"name": name.strip()}
+        )
+        _tend_all_later(made, at=at)
     return made
 
 
 def drop_holiday(*, holiday: Holiday, at: datetime) -> None:
-    """Let a day off be a day like others; leads that wait are given out after the commit."""
+    """Let a day off be a day like others; after the commit deadlines are set anew, and leads that wait given out."""
     with transaction.atomic():
         Holiday.objects.filter(pk=holiday.pk).delete()
-        leads.drain_later(at=at)
+        _tend_all_later(holiday, at=at)
 
 
 def _check(ae: AE, first: date, last: date | None, open_leads: str, stand_in: AE | None) -> None:
@@ -140,6 +142,13 @@ def _check_alone(ae: AE, start: datetime, end: datetime | None) -> None:
 
 def _midnight(ae: AE, day: date) -> datetime:
     return datetime.combine(day, time(), ZoneInfo(ae.time_zone))
+
+
+def _tend_all_later(holiday: Holiday, *, at: datetime) -> None:
+    everybody = AE.objects.filter(is_active=True).select_related("user").order_by("pk")
+    for ae in everybody.filter(calendar=holiday.calendar) if holiday.calendar else everybody:
+        transaction.on_commit(partial(leads.reset_deadlines, ae=ae, at=at), robust=True)
+    leads.drain_later(at=at)
 
 
 def _tend_later(*, ae: AE, at: datetime) -> None:

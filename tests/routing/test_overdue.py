@@ -6,15 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from routing import hours, leads
+from routing import attendance, hours, leads
 from routing.hours import Hours, Span
 from routing.leads import deadlines
 from routing.models import AE, Breach, Lead, LeadMove, Membership, Outage
 from tests.routing import world
 from tests.routing.test_opening import look, opened, verbs
-from tests.routing.world import NOW, later
+from tests.routing.world import NOW, TODAY, later
 
 pytestmark = pytest.mark.django_db
 
@@ -136,6 +136,19 @@ class TestDeadline:
         assert leads.reset_deadlines(ae=team.ben, at=later(minutes=5)) == 1
         assert leads.reset_deadlines(ae=team.ben, at=later(minutes=5)) == 0
         assert (again(lead).due_at, again(touched).due_at) == (later(hours=7), later(hours=4))
+
+    def test_is_worked_out_again_when_a_day_off_is_given_and_taken(
+        self, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        world.team()
+        sla(4)
+        lead = opened()
+        with django_capture_on_commit_callbacks(execute=True):
+            day_off = attendance.set_holiday(on=TODAY, name="Off-site", calendar="", at=NOW)
+        put_off = again(lead).due_at
+        with django_capture_on_commit_callbacks(execute=True):
+            attendance.drop_holiday(holiday=day_off, at=NOW)
+        assert (put_off and put_off > later(hours=4), again(lead).due_at) == (True, later(hours=4))
 
     @pytest.mark.parametrize(("hours", "warn"), [(0, 0), (-1, 0), (4, 4), (4, -1)])
     def test_that_cannot_be_is_refused(self, hours: float, warn: float) -> None:
