@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-STANDARD = ("latency", "fold", "http", "imports", "rescore", "bulk")
+STANDARD = ("latency", "fold", "http", "imports", "rescore", "bulk", "routing")
 ON_REQUEST = ("first_run",)  # installs from the network
 
 
