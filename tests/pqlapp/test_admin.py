@@ -8,7 +8,7 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from routing import leads, people
+from routing import attendance, leads, people, ruling
 from routing.models import AE, Absence, HandlingPolicy, Holiday, Membership, Pool, RoutingRule
 from scoring import facts, jobs, rules
 from scoring.models import Account, Exclusion, Identity, Job, Key, Parked, ProductUser, RuleSet, RuleVersion, Source
@@ -73,6 +73,9 @@ class TestEveryPage(World):
         leads.keep_deadlines(at=NOW + timedelta(hours=1))
         for minutes in (0, 5):
             leads.beat(at=NOW + timedelta(minutes=minutes))
+        ruling.set_rule(name="All", text="always", pool=Pool.objects.get(), at=NOW)
+        attendance.add_absence(ae=self.team.ben, first=NOW.date(), last=None, at=NOW)
+        attendance.set_holiday(on=NOW.date(), name="Off-site", calendar="", at=NOW)
         assert self.client.get("/admin/").status_code == 200
         for model, pages in admin.site._registry.items():
             name = f"{model._meta.app_label}_{model._meta.model_name}"

@@ -109,7 +109,7 @@ class TestScores:
         assert Score.objects.count() == 2
 
     def test_are_equal_where_all_is_well(self) -> None:
-        assert "equal: 2 accounts" in verify()
+        assert "equal: 2 accounts" in verify("--tiles", "--scores")
 
     def test_that_were_changed_are_named(self) -> None:
         score = Score.objects.get(account__external_id="acme")
