@@ -293,7 +293,7 @@ class ExclusionView(Door):
         bell.ring(shards=range(SHARDS))
         return Response(serializers.ExclusionShown(exclusion).data, status=201)
 
-    @extend_schema(responses=serializers.ExclusionShown)
+    @extend_schema(responses={200: serializers.ExclusionShown})  # of a DELETE it would be taken for a 204
     def destroy(self, request: Request, pk: str) -> Response:
         """Let them count again from today on. The exclusion stays on record, with its end."""
         exclusion = get_object_or_404(self.get_queryset(), pk=pk)
