@@ -57,14 +57,14 @@ class TestVerdict:
         send(*(alias("", who, "kiosk") for who in ("ann", "ben", "cleo")))
         assert refused() == {}
         send(call(by="ann"), call(by="ben"), call(by="cleo"))
-        assert list(refused()) == ["kiosk"]
+        assert set(refused()) == {"kiosk"}
 
     def test_counts_those_that_join_nobody_themselves(self) -> None:
         send(*(alias("", f"phone {n}", "test") for n in range(5)), *(alias("", "test", "tv") for _ in range(1)))
         send(identify("ann", device="tv"), identify("ben", device="tv"))
-        assert list(refused()) == ["test"]
+        assert set(refused()) == {"test"}
         send(call(by="test"))
-        assert list(refused()) == ["test", "tv"]
+        assert set(refused()) == {"test", "tv"}
 
     def test_lets_those_stay_one_whom_other_calls_join(self) -> None:
         send(identify("ann", device="phone"), identify("ann", device="tv"))
