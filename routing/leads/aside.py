@@ -60,7 +60,7 @@ def _look_again(lead: Lead, *, at: datetime) -> bool:
 
 def _open_anew(lead: Lead, *, at: datetime) -> Lead | None:
     """Open a lead for what came since: a word of marketing's that waits, or new evidence in a score."""
-    if Lead.objects.filter(account=lead.account_id, motion=lead.motion).exclude(state=State.CLOSED).exists():
+    if moves.open_lead(account_id=lead.account_id, motion=lead.motion):
         return None
     words = MQL.objects.filter(account=lead.account_id, rule_set__motion=lead.motion, lead=None)
     for word in words.select_related("account", "rule_set__live_version").order_by("pk"):

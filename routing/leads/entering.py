@@ -60,7 +60,7 @@ def market(
 
 def take_up(*, word: MQL, at: datetime) -> Lead | None:
     """Give marketing's word its lead, under the account's lane: the open one, or a new one; None if it has to wait."""
-    there = _open_lead(word.account_id, word.rule_set.motion)
+    there = moves.open_lead(account_id=word.account_id, motion=word.rule_set.motion)
     lead = _join(moves.lock(lead=there), word, at=at) if there else _open_for(word, at=at)
     word.lead, word.waits = lead, "" if lead else word.waits
     word.save(update_fields=["lead", "waits"])
@@ -84,7 +84,7 @@ def enter(
     _check_live(rule_set)
     with transaction.atomic():
         counts = merging.lock_lanes(account_id=account.pk) or account
-        if there := _open_lead(counts.pk, rule_set.motion):
+        if there := moves.open_lead(account_id=counts.pk, motion=rule_set.motion):
             raise HasLead(f"The account has lead {there.pk} already: work that one.")
         lead = _new(counts, rule_set, Origin.DIRECT, at=at, stage=Stage.SQL, accepted_at=at, first_touched_at=at)
         moves.write(lead=lead, verb="open", by=by, at=at, via=via, note=note or "Entered by hand.")
@@ -106,10 +106,6 @@ def enter(
 def _check_live(rule_set: RuleSet) -> None:
     if rule_set.live_version is None:
         raise NoRules(f"{rule_set.name} has no live version: publish one first.")
-
-
-def _open_lead(account_id: int, motion: str) -> Lead | None:
-    return Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
 
 
 def _join(lead: Lead, word: MQL, *, at: datetime) -> Lead:

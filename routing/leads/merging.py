@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from routing.leads import assigning, moves
-from routing.models import Lead, Stage, State
+from routing.models import Lead, Stage
 from scoring.models import Account
 
 
@@ -34,7 +34,7 @@ def move_in(*, account_id: int, into: Account, motion: str, at: datetime) -> Lea
 
     Of two, the one that somebody works already stays, else the one of the account that counts. Both lanes are held.
     """
-    lead, there = _open(account_id, motion), _open(into.pk, motion)
+    lead, there = _locked(account_id, motion), _locked(into.pk, motion)
     if lead is None:
         return there
     was = lead.account.external_id
@@ -47,8 +47,8 @@ def move_in(*, account_id: int, into: Account, motion: str, at: datetime) -> Lea
     return moves.make(lead=lead, verb="move", by=None, at=at, note=note, data=data, account=into)
 
 
-def _open(account_id: int, motion: str) -> Lead | None:
-    lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
+def _locked(account_id: int, motion: str) -> Lead | None:
+    lead = moves.open_lead(account_id=account_id, motion=motion)
     return moves.lock(lead=lead) if lead else None
 
 

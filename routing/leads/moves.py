@@ -149,6 +149,11 @@ def lock(*, lead: Lead) -> Lead:
     )
 
 
+def open_lead(*, account_id: int, motion: str) -> Lead | None:
+    """Return the open lead of an account and motion, of which there is one at most; not locked."""
+    return Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
+
+
 def make(
     *,
     lead: Lead,

@@ -92,7 +92,7 @@ def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime, use
         return merging.move_in(account_id=account_id, into=into, motion=motion, at=at)
     scores = Score.objects.select_related("rule_set", "version")
     score = scores.filter(account=account_id, user=user_id, rule_set=rule_set_id).first()
-    lead = Lead.objects.filter(account=account_id, motion=motion).exclude(state=State.CLOSED).first()
+    lead = moves.open_lead(account_id=account_id, motion=motion)
     if lead is not None:
         return _review(moves.lock(lead=lead), score, cause=cause, at=at)
     return open_for(score=score, at=at) if score else None

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from routing.leads import moves
-from routing.models import Assignment, Lead, LeadMove, State, Via
+from routing.models import Assignment, Lead, LeadMove, Via
 from scoring import facts, handoffs
 from scoring.models import Crossed
 
@@ -63,7 +63,7 @@ def _refusal(lead: Lead, last: LeadMove, *, meant: int | None, at: datetime) -> 
 def _in_the_way(lead: Lead) -> str:
     if lead.is_open:
         return ""
-    other = Lead.objects.filter(account=lead.account_id, motion=lead.motion).exclude(state=State.CLOSED).first()
+    other = moves.open_lead(account_id=lead.account_id, motion=lead.motion)
     return f"The account has lead {other.pk} since, so lead {lead.pk} cannot be opened again." if other else ""
 
 
