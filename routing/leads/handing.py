@@ -63,7 +63,7 @@ def _come_back(entry: HandedOver, absence: Absence, *, at: datetime) -> bool:
     with transaction.atomic():
         held = moves.lock(lead=entry.lead)
         accepted = held.accepted_at is not None and held.accepted_at >= entry.at
-        if not held.is_open or accepted or held.ae_id == absence.ae_id or not _works(absence.ae):
+        if not held.is_open or accepted or held.ae_id == absence.ae_id or not absence.ae.works:
             return False
         assigning.take_back(lead=held, at=at)
         verb = "assign" if held.state == State.UNASSIGNED else "come_back"
@@ -102,11 +102,7 @@ def _give(lead: Lead, *, to: AE, verb: str, why: str, at: datetime) -> None:
     )
 
 
-def _works(ae: AE) -> bool:
-    return ae.is_active and ae.user.is_active
-
-
 def _is_there(ae: AE, *, at: datetime) -> bool:
     """Return whether somebody works leads and is not away too."""
     away = Absence.objects.filter(Q(ends_at=None) | Q(ends_at__gt=at), ae=ae, starts_at__lte=at)
-    return _works(ae) and not away.exists()
+    return ae.works and not away.exists()

@@ -121,7 +121,7 @@ def _cause(lead: Lead) -> tuple[Breach.Cause, str]:
             Breach.Cause.CAPACITY if lead.pool else Breach.Cause.RULE
         ), f"It waited for an AE: {lead.unassigned_reason}"
     place = Membership.objects.filter(ae=lead.ae, pool=lead.pool).first()
-    if not (lead.ae.is_active and lead.ae.user.is_active):
+    if not lead.ae.works:
         return Breach.Cause.RULE, f"{lead.ae.name} cannot work leads any more."
     if lead.pool and (place is None or not place.is_active):
         return Breach.Cause.RULE, f"{lead.ae.name} is not in the rotation of {lead.pool.name}."

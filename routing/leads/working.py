@@ -252,7 +252,7 @@ def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str, via: 
 
 
 def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str, via: Via | None) -> None:
-    if not (to.is_active and to.user.is_active):
+    if not to.works:
         raise NotAvailable(f"{to.name} no longer works leads: choose another AE.")
     if why := moves.refusal(lead=lead, verb="reassign"):
         raise moves.IllegalMove(why)
@@ -287,7 +287,7 @@ def take_from_ae(*, lead: Lead, verb: str, by: User | None, at: datetime, note: 
 def _release(lead: Lead, *, at: datetime) -> bool:
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        if held.ae is None or not held.is_open or (held.ae.is_active and held.ae.user.is_active):
+        if held.ae is None or not held.is_open or held.ae.works:
             return False
         take_from_ae(lead=held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
         plan = assigning.plan_of(held)

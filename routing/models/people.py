@@ -30,6 +30,11 @@ class AE(models.Model):
         """What people call this AE; read it with the log-in selected."""
         return self.user.get_full_name() or self.user.get_username()
 
+    @property
+    def works(self) -> bool:
+        """Whether this AE works leads and can log in to do so; read it with the log-in selected."""
+        return self.is_active and self.user.is_active
+
 
 class AfterAbsence(models.TextChoices):
     """What becomes of open leads while their AE is away."""
