@@ -81,6 +81,11 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
     return Routed.GIVEN
 
 
+def route_anew(*, lead: Lead, at: datetime) -> Routed:
+    """Give a locked, unassigned lead to somebody by the rules of now; returns how it went."""
+    return route(lead=lead, plan=plan_of(lead), at=at)
+
+
 def preview(*, account_id: int, rule_set: RuleSet, tier: str, at: datetime) -> dict[str, Any]:
     """Return what would become of an account if it qualified now for a tier: the record. Writes nothing.
 
@@ -140,6 +145,36 @@ def take_back(*, lead: Lead, at: datetime) -> tuple[Pool, Turn] | None:
     ended.refunded = True
     ended.save(update_fields=["refunded"])
     return pool, turn
+
+
+def let_go(
+    *,
+    lead: Lead,
+    verb: str,
+    by: User | None,
+    at: datetime,
+    note: str,
+    refund: bool = True,
+    via: Via | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Take a locked lead from its AE, with the turn refunded that it cost or without; it is to be routed anew."""
+    if refund:
+        take_back(lead=lead, at=at)
+    else:
+        moves.end_assignment(lead=lead, at=at)
+    moves.make(
+        lead=lead,
+        verb=verb,
+        by=by,
+        at=at,
+        via=via,
+        note=note,
+        data={"from_ae": lead.ae_id} | dict(data or {}),
+        ae=None,
+        assigned_at=None,
+        unassigned_reason="Not routed yet.",
+    )
 
 
 def pass_turn(*, pool: Pool, turn: Turn, to: AE, at: datetime) -> Turn | None:
@@ -329,7 +364,7 @@ def _try_again(lead: Lead, *, at: datetime) -> Routed | None:
         held = moves.lock(lead=lead)
         if held.state != State.UNASSIGNED:
             return None
-        return route(lead=held, plan=plan_of(held), at=at)
+        return route_anew(lead=held, at=at)
 
 
 def _rule(pool: Pool, plan: handling.Plan) -> dict[str, Any]:

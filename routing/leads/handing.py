@@ -55,7 +55,9 @@ def _hand_over(lead: Lead, absence: Absence, *, at: datetime) -> bool:
             why = f"{stand_in.name} stands in for {absence.ae.name}."
             _give(held, to=stand_in, verb="hand_over", why=why, at=at)
         else:
-            _to_pool(held, absence, at=at)
+            note, data = f"{absence.ae.name} is away.", {"absence": absence.pk}
+            assigning.let_go(lead=held, verb="release", by=None, at=at, note=note, refund=False, data=data)
+            assigning.route_anew(lead=held, at=at)
     return True
 
 
@@ -69,22 +71,6 @@ def _come_back(entry: HandedOver, absence: Absence, *, at: datetime) -> bool:
         verb = "assign" if held.state == State.UNASSIGNED else "come_back"
         _give(held, to=absence.ae, verb=verb, why=f"{absence.ae.name} is back.", at=at)
     return True
-
-
-def _to_pool(lead: Lead, absence: Absence, *, at: datetime) -> None:
-    moves.end_assignment(lead=lead, at=at)
-    moves.make(
-        lead=lead,
-        verb="release",
-        by=None,
-        at=at,
-        note=f"{absence.ae.name} is away.",
-        data={"from_ae": lead.ae_id, "absence": absence.pk},
-        ae=None,
-        assigned_at=None,
-        unassigned_reason="Not routed yet.",
-    )
-    assigning.route(lead=lead, plan=assigning.plan_of(lead), at=at)
 
 
 def _give(lead: Lead, *, to: AE, verb: str, why: str, at: datetime) -> None:

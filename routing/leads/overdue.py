@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from routing.leads import assigning, deadlines, moves, working
+from routing.leads import assigning, deadlines, moves
 from routing.models import AE, Assignment, AtBreach, Breach, Heartbeat, Lead, Membership, Outage, State
 
 BEAT_EVERY = timedelta(seconds=15)  # how often the heart is written down
@@ -148,8 +148,8 @@ def _hand_on(lead: Lead, why: str, *, at: datetime) -> Breach.Did:
 
 
 def _give_to_another(lead: Lead, why: str, *, at: datetime) -> None:
-    working.take_from_ae(lead=lead, verb="overdue", by=None, at=at, note=why)
-    assigning.route(lead=lead, plan=assigning.plan_of(lead), at=at)
+    assigning.let_go(lead=lead, verb="overdue", by=None, at=at, note=why)
+    assigning.route_anew(lead=lead, at=at)
     if lead.state != State.ASSIGNED:
         raise _NobodyElse
 

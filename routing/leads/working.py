@@ -246,9 +246,8 @@ def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at
 
 def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str, via: Via | None) -> None:
     if lead.state != State.UNASSIGNED:
-        take_from_ae(lead=lead, verb="unassign", by=by, at=at, note=note, via=via)
-    plan = assigning.plan_of(lead)
-    assigning.route(lead=lead, plan=plan, at=at)
+        assigning.let_go(lead=lead, verb="unassign", by=by, at=at, note=note, via=via)
+    assigning.route_anew(lead=lead, at=at)
 
 
 def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str, via: Via | None) -> None:
@@ -267,29 +266,11 @@ def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str, vi
     assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=record, by=by, at=at, via=via)
 
 
-def take_from_ae(*, lead: Lead, verb: str, by: User | None, at: datetime, note: str, via: Via | None = None) -> None:
-    """Take a locked lead from its AE, with the turn refunded that it cost; it is to be routed anew."""
-    assigning.take_back(lead=lead, at=at)
-    moves.make(
-        lead=lead,
-        verb=verb,
-        by=by,
-        at=at,
-        via=via,
-        note=note,
-        data={"from_ae": lead.ae_id},
-        ae=None,
-        assigned_at=None,
-        unassigned_reason="Not routed yet.",
-    )
-
-
 def _release(lead: Lead, *, at: datetime) -> bool:
     with transaction.atomic():
         held = moves.lock(lead=lead)
         if held.ae is None or not held.is_open or held.ae.works:
             return False
-        take_from_ae(lead=held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
-        plan = assigning.plan_of(held)
-        assigning.route(lead=held, plan=plan, at=at)
+        assigning.let_go(lead=held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
+        assigning.route_anew(lead=held, at=at)
     return True
