@@ -2,7 +2,7 @@
 
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.db.models import Q
@@ -24,13 +24,11 @@ def set_hours(*, ae: AE, week: str, time_zone: str, calendar: str, at: datetime)
     commit. Raises AttendanceError if one of them cannot be read.
     """
     try:
-        ZoneInfo(time_zone)
+        hours.check_zone(time_zone)
         said = hours.say(hours.parse(week))
         calendars.days_off(calendar.strip(), at.year)
     except (hours.HoursError, calendars.NoSuchCalendar) as error:
         raise AttendanceError(f"{error}") from error
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise AttendanceError(f"{time_zone!r} is not a time zone: give one such as Europe/Berlin.") from error
     with transaction.atomic():
         ae.hours, ae.time_zone, ae.calendar = said, time_zone, calendar.strip().upper()
         ae.save(update_fields=["hours", "time_zone", "calendar"])

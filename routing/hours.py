@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = timedelta(days=1)
@@ -151,6 +151,14 @@ def parse(text: str) -> tuple[Shift, ...]:
         return ()
     shifts = [shift for entry in words.split(";") if entry.strip() for shift in _entry(entry.strip())]
     return _joined(shifts)
+
+
+def check_zone(name: str) -> None:
+    """Raise HoursError, with what to write instead, if there is no time zone of this name."""
+    try:
+        _zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise HoursError(f"{name!r} is not a time zone: give one such as Europe/Berlin.") from error
 
 
 def say(week: Sequence[Shift]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
@@ -11,7 +10,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.text import slugify
 
-from routing import leads
+from routing import hours, leads
 from routing.models import AE, Handling, HandlingPolicy, Membership, Pool
 from routing.roles import ROLES, roles_of
 from scoring.models import RuleSet
@@ -139,7 +138,10 @@ def create_ae(
     takes the new weight and capacity. Leads that wait for the pool are given out after the commit.
     Raises PeopleError if something given is not possible.
     """
-    _check_time_zone(time_zone)
+    try:
+        hours.check_zone(time_zone)
+    except hours.HoursError as error:
+        raise PeopleError(f"{error}") from error
     with transaction.atomic():
         user, _ = create_log_in(email=email, name=name, role="AE", password=password, at=at)
         ae, new = AE.objects.get_or_create(user=user, defaults={"joined_at": at, "time_zone": time_zone})
@@ -220,13 +222,6 @@ def set_handling(
         )
         leads.drain_later(at=at, anew=True)
     return policy
-
-
-def _check_time_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise PeopleError(f"{name!r} is not a time zone: give one such as Europe/Berlin.") from error
 
 
 def _free_slug(name: str) -> str:
