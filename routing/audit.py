@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from routing import decision
-from routing.models import Assignment, Lead, Membership, State
+from routing.models import HELD, Assignment, Lead, Membership
 from scoring.models.raw import cursor
 
 CHUNK = 500
@@ -75,6 +75,6 @@ def _of_leads() -> Iterator[Fault]:
     standing = Assignment.objects.filter(ae__isnull=False, released_at=None)
     for made in standing.exclude(lead__ae=F("ae")).select_related("lead")[:1]:
         yield Fault(f"lead {made.lead_id}", f"is with AE {made.lead.ae_id}, but stands as given to AE {made.ae_id}")
-    held = Lead.objects.filter(state__in=[State.ASSIGNED, State.SNOOZED])
+    held = Lead.objects.filter(state__in=HELD)
     for lead in held.exclude(pk__in=standing.values("lead"))[:1]:
         yield Fault(f"lead {lead.pk}", f"is with AE {lead.ae_id}, but no assignment stands")

@@ -10,17 +10,16 @@ from django.db.models import Count
 from routing import decision, handling
 from routing.decision import Claim, Contender
 from routing.eligibility import Candidate
-from routing.models import AE, Assignment, Handling, Lead, Pool, State
+from routing.models import AE, HELD, Assignment, Handling, Lead, Pool, State
 from scoring.engine import Standing
 from scoring.models import RuleSet
 from scoring.rules import Change, Diff
 
 MOST_TURNS = 5_000  # leads of a pool that are dealt out here; more at once is told as a number
-HELD = (State.ASSIGNED, State.SNOOZED)
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Share:
     """What an AE of a pool would be given beside the leads that are open now."""
 
     ae: AE
@@ -38,7 +37,7 @@ class Load:
     adds: int
     waiting: int  # that nobody of the pool could take
     not_dealt: int  # beyond MOST_TURNS: nobody works through so many
-    seats: Sequence[Seat]
+    seats: Sequence[Share]
 
 
 @dataclass(slots=True)
@@ -136,7 +135,7 @@ def _load(plan: handling.Plan, colleagues: Sequence[int | None], at: datetime) -
         waiting=min(len(colleagues), MOST_TURNS) - dealt,
         not_dealt=max(len(colleagues) - MOST_TURNS, 0),
         seats=[
-            Seat(ae, table.given[key], before[key], table.candidates[key].capacity) for key, ae in table.aes.items()
+            Share(ae, table.given[key], before[key], table.candidates[key].capacity) for key, ae in table.aes.items()
         ],
     )
 

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast, Length
 
-from routing.models import AE, Lead, Membership, Stage, State
+from routing.models import AE, HELD, Lead, Membership, Stage, State
 from routing.roles import roles_of
 from scoring.models import Account, Score
 
@@ -86,7 +86,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Workload:
     """A member of a pool as the team's board shows it."""
 
     membership: Membership  # with pool, AE and the AE's log-in
@@ -163,13 +163,13 @@ def counts(*, among: QuerySet[Lead]) -> dict[str, int]:
     return among.order_by().aggregate(**tabs, unassigned=Count("pk", filter=Q(state=State.UNASSIGNED)))
 
 
-def team_board(*, at: datetime, pool_id: int | None = None) -> list[Seat]:
+def team_board(*, at: datetime, pool_id: int | None = None) -> list[Workload]:
     """Return every member of one pool, or of all, with the open leads that they hold; two queries."""
     members = Membership.objects.select_related("pool", "ae__user").order_by("pool__name", "ae__user__first_name", "pk")
     if pool_id is not None:
         members = members.filter(pool=pool_id)
     loads = _loads(at)
-    return [_seat(member, loads.get((member.pool_id, member.ae_id), {})) for member in members]
+    return [_workload(member, loads.get((member.pool_id, member.ae_id), {})) for member in members]
 
 
 def weekly_capacity() -> int | None:
@@ -207,8 +207,8 @@ def _scores(page: list[Lead]) -> dict[tuple[int, int], Score]:
     return {(score.rule_set_id, score.account_id): score for score in scores}
 
 
-def _seat(member: Membership, load: Mapping[str, Any]) -> Seat:
-    return Seat(
+def _workload(member: Membership, load: Mapping[str, Any]) -> Workload:
+    return Workload(
         membership=member,
         new=load.get("new", 0),
         working=load.get("working", 0),
@@ -219,7 +219,7 @@ def _seat(member: Membership, load: Mapping[str, Any]) -> Seat:
 
 
 def _loads(at: datetime) -> dict[tuple[int | None, int | None], Mapping[str, Any]]:
-    held = Lead.objects.filter(state__in=[State.ASSIGNED, State.SNOOZED]).order_by()
+    held = Lead.objects.filter(state__in=HELD).order_by()
     tabs = {str(tab): Count("pk", filter=IN_TAB[tab]) for tab in OPEN_TABS}
     waiting = Min("assigned_at", filter=IN_TAB[Tab.NEW])
     overdue = Count("pk", filter=IN_TAB[Tab.NEW] & Q(first_touched_at__isnull=True, due_at__lte=at))

@@ -11,10 +11,8 @@ from routing import decision, eligibility, roster
 from routing.decision import Contender, Judged
 from routing.eligibility import Candidate
 from routing.hours import Hours
-from routing.models import Assignment, Lead, Membership, Pool, State
+from routing.models import HELD, Assignment, Lead, Membership, Pool
 from scoring.models import raw
-
-HELD = (State.ASSIGNED, State.SNOOZED)
 
 GIVEN = """
 SELECT member.ae, count(*) FILTER (WHERE given.at >= member.day), count(*)

@@ -438,7 +438,7 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """Show who holds how much, and which leads wait for an AE and why."""
     now = timezone.now()
     waiting = queue.unassigned(at=now)
-    pools: dict[str, list[queue.Seat]] = {}
+    pools: dict[str, list[queue.Workload]] = {}
     for seat in queue.team_board(at=now):
         pools.setdefault(seat.membership.pool.name, []).append(seat)
     return show(

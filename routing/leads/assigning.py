@@ -15,7 +15,7 @@ from django.db.models.lookups import LessThan
 from routing import decision, handling, seats
 from routing.decision import Claim
 from routing.leads import moves
-from routing.models import AE, Assignment, Handling, Lead, Membership, Pool, State, Via
+from routing.models import AE, HELD, Assignment, Handling, Lead, Membership, Pool, State, Via
 from routing.rotation import Turn
 from routing.seats import Table
 from scoring.models import RuleSet
@@ -379,7 +379,7 @@ def _claims(lead: Lead, plan: handling.Plan) -> list[Claim]:
 
     The owner is whom the trait names, else who last accepted a lead of the account.
     """
-    others = Lead.objects.filter(account=lead.account_id, state__in=moves.HELD).exclude(pk=lead.pk)
+    others = Lead.objects.filter(account=lead.account_id, state__in=HELD).exclude(pk=lead.pk)
     colleague = others.order_by("assigned_at", "pk").values_list("ae", flat=True).first()
     claims = [Claim(colleague, How.SAME_AE, "already works this account")] if colleague else []
     if plan.owner and (named := _named(plan.owner)):

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from routing.leads import assigning, moves
-from routing.models import AE, Absence, AfterAbsence, Assignment, HandedOver, Lead, State
+from routing.models import AE, HELD, Absence, AfterAbsence, Assignment, HandedOver, Lead, State
 
 How = Assignment.How
 
@@ -23,7 +23,7 @@ def hand_over(*, at: datetime) -> int:
     begun = Absence.objects.filter(starts_at__lte=at, handed_over_at=None).exclude(open_leads=AfterAbsence.STAY)
     went = 0
     for absence in begun.filter(Q(ends_at=None) | Q(ends_at__gt=at)).select_related("ae__user", "stand_in__user"):
-        held = Lead.objects.filter(ae=absence.ae_id, state__in=moves.HELD).order_by("pk")
+        held = Lead.objects.filter(ae=absence.ae_id, state__in=HELD).order_by("pk")
         went += sum(_hand_over(lead, absence, at=at) for lead in list(held.only("pk", "account")))
         Absence.objects.filter(pk=absence.pk, handed_over_at=None).update(handed_over_at=at)
     return went
@@ -46,7 +46,7 @@ def come_back(*, at: datetime) -> int:
 def _hand_over(lead: Lead, absence: Absence, *, at: datetime) -> bool:
     with transaction.atomic():
         held = moves.lock(lead=lead)
-        if held.ae_id != absence.ae_id or held.state not in moves.HELD:
+        if held.ae_id != absence.ae_id or held.state not in HELD:
             return False
         HandedOver.objects.get_or_create(absence=absence, lead=held, defaults={"at": at})
         stand_in = absence.stand_in

@@ -9,13 +9,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from routing.leads import deadlines
-from routing.models import Assignment, Lane, Lead, LeadMove, Stage, State, Via
+from routing.models import HELD, Assignment, Lane, Lead, LeadMove, Stage, State, Via
 
 ANY_STAGE = frozenset({Stage.MQL, Stage.PQL, Stage.SQL})
 QUALIFIED = frozenset({Stage.MQL, Stage.PQL})
 OPEN = frozenset({State.UNASSIGNED, State.ASSIGNED, State.SNOOZED})
 _A = {Stage.MQL: "an MQL", Stage.PQL: "a PQL", Stage.SQL: "an SQL"}
-HELD = frozenset({State.ASSIGNED, State.SNOOZED})
 FIRST = frozenset({State.UNASSIGNED, State.ASSIGNED})  # where a lead can be that nobody touched
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from routing.leads import assigning, deadlines, moves
-from routing.models import AE, Assignment, AtBreach, Breach, Heartbeat, Lead, Membership, Outage, State
+from routing.models import AE, HELD, Assignment, AtBreach, Breach, Heartbeat, Lead, Membership, Outage, State
 
 BEAT_EVERY = timedelta(seconds=15)  # how often the heart is written down
 SILENT = timedelta(minutes=2)  # a pause of the beat that is an outage
@@ -126,7 +126,7 @@ def _cause(lead: Lead) -> tuple[Breach.Cause, str]:
     if lead.pool and (place is None or not place.is_active):
         return Breach.Cause.RULE, f"{lead.ae.name} is not in the rotation of {lead.pool.name}."
     if place and place.capacity is not None:
-        mine = Lead.objects.filter(ae=lead.ae, pool=lead.pool, state__in=moves.HELD).count()
+        mine = Lead.objects.filter(ae=lead.ae, pool=lead.pool, state__in=HELD).count()
         if mine >= place.capacity:
             return Breach.Cause.CAPACITY, f"{lead.ae.name} had {mine} open leads of {place.capacity}."
     return Breach.Cause.PERSON, f"{lead.ae.name} did not come to it."

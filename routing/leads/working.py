@@ -11,7 +11,7 @@ from django.db.models import Q
 from routing import decision
 from routing.leads import aside, assigning, evidence, handing, moves, reasons
 from routing.leads.moves import LeadError
-from routing.models import AE, Lead, Stage, State, Via
+from routing.models import AE, HELD, Lead, Stage, State, Via
 from scoring import facts
 from scoring.models import Account, Outcome, Source
 
@@ -199,7 +199,7 @@ def release_orphans(*, at: datetime) -> int:
     Each is a transaction of its own; running it again goes on where it stopped.
     """
     gone = Q(ae__is_active=False) | Q(ae__user__is_active=False)
-    orphans = Lead.objects.filter(gone, state__in=moves.HELD)
+    orphans = Lead.objects.filter(gone, state__in=HELD)
     return sum(_release(lead, at=at) for lead in list(orphans.order_by("pk").only("pk", "account")))
 
 
@@ -236,7 +236,7 @@ def _close_for(lead: Lead, verb: str, reason: str, words: str, **who: Any) -> Le
 def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at: datetime) -> None:
     """Close the accepted leads of an account, or of the one that it was merged into, as the CRM says."""
     counts = account.merged_into_id or account.pk
-    accepted = Lead.objects.filter(account=counts, stage=Stage.SQL, state__in=moves.HELD).order_by("pk")
+    accepted = Lead.objects.filter(account=counts, stage=Stage.SQL, state__in=HELD).order_by("pk")
     for lead in list(accepted):
         held = moves.lock(lead=lead)
         if not moves.refusal(lead=held, verb=verb):

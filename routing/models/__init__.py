@@ -1,6 +1,7 @@
 """The nouns of the storey that acts."""
 
 from routing.models.leads import (
+    HELD,
     MQL,
     Assignment,
     ClosedAs,
@@ -30,6 +31,7 @@ from routing.models.sla import SLA, Breach, Heartbeat, Outage
 
 __all__ = [
     "AE",
+    "HELD",
     "MQL",
     "SLA",
     "Absence",

@@ -35,6 +35,9 @@ class State(models.TextChoices):
     CLOSED = "closed", "closed"
 
 
+HELD = frozenset({State.ASSIGNED, State.SNOOZED})  # the states of a lead that is in somebody's hands
+
+
 class ClosedAs(models.TextChoices):
     """How a lead ended."""
 

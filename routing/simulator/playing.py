@@ -26,7 +26,7 @@ FREE = Candidate(membership_active=True, ae_active=True, log_in_active=True, ope
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class SimulatedSeat:
     """A place in a pool, as it is or as it might be."""
 
     membership: int
@@ -86,7 +86,7 @@ class _Table:
     """A pool's rotation as it stands."""
 
     name: str
-    seats: Mapping[int, Seat]  # by AE
+    seats: Mapping[int, SimulatedSeat]  # by AE
     contenders: dict[int, Contender]  # by AE
     held: Counter[tuple[int, str]] = field(default_factory=Counter)  # by AE and tier
     given: Counter[tuple[int, str]] = field(default_factory=Counter)  # by AE and day, or week
@@ -98,7 +98,7 @@ class _Table:
 
 
 def play(
-    arrivals: Iterable[Arrival], *, pools: Mapping[str, Sequence[Seat]], habits: Habits, until: datetime
+    arrivals: Iterable[Arrival], *, pools: Mapping[str, Sequence[SimulatedSeat]], habits: Habits, until: datetime
 ) -> list[Played]:
     """Return what becomes of each arrival until then, in the order in which they came.
 
@@ -111,7 +111,7 @@ def play(
 class _Play:
     """The state between two events."""
 
-    def __init__(self, pools: Mapping[str, Sequence[Seat]], habits: Habits, until: datetime) -> None:
+    def __init__(self, pools: Mapping[str, Sequence[SimulatedSeat]], habits: Habits, until: datetime) -> None:
         self.habits, self.until = habits, until
         self.tables = {name: _table(name, seats) for name, seats in pools.items()}
         self.busy: dict[int, datetime] = {}  # by AE, until the last touch is done
@@ -220,12 +220,12 @@ class _Play:
             self._later(opens, "drain", table.name)
 
 
-def _table(name: str, seats: Sequence[Seat]) -> _Table:
+def _table(name: str, seats: Sequence[SimulatedSeat]) -> _Table:
     contenders = {seat.ae: Contender(seat.membership, seat.ae, seat.name, seat.weight, 0, None) for seat in seats}
     return _Table(name, {seat.ae: seat for seat in seats}, contenders)
 
 
-def _facts(table: _Table, seat: Seat, at: datetime) -> Candidate:
+def _facts(table: _Table, seat: SimulatedSeat, at: datetime) -> Candidate:
     """Return what the gates ask for at a time, but for the lead in hand."""
     day, week = _spans(seat, at)
     return replace(
@@ -239,7 +239,7 @@ def _facts(table: _Table, seat: Seat, at: datetime) -> Candidate:
     )
 
 
-def _spans(seat: Seat, at: datetime) -> tuple[str, str]:
+def _spans(seat: SimulatedSeat, at: datetime) -> tuple[str, str]:
     """Return names of the day and the week that it is where the AE is."""
     if seat.facts.daily_cap is None and seat.facts.weekly_cap is None:
         return "", ""
@@ -322,7 +322,7 @@ class Summary:
 
 
 def summarize(
-    played: Sequence[Played], *, pools: Mapping[str, Sequence[Seat]], since: datetime, until: datetime
+    played: Sequence[Played], *, pools: Mapping[str, Sequence[SimulatedSeat]], since: datetime, until: datetime
 ) -> Summary:
     """Return the figures of what was played between two moments."""
     names = {seat.ae: seat.name for seats in pools.values() for seat in seats}

@@ -12,7 +12,7 @@ from routing.hours import parse
 from routing.models import AE, Handling, Pool
 from routing.simulator import asking, playing
 from routing.simulator.asking import Scenario
-from routing.simulator.playing import Arrival, Habits, Seat
+from routing.simulator.playing import Arrival, Habits, SimulatedSeat
 from scoring import jobs
 from scoring.models import Backtest, Backtested, Job, RuleSet, RuleVersion
 from scoring.models.raw import cursor
@@ -67,7 +67,7 @@ def simulate(scenario: Scenario, *, tell: Callable[[str, int], None] = lambda st
     return {**figures, "crossings": len(leads), "weeks_from": since.date().isoformat()}
 
 
-def roster(*, at: datetime) -> dict[str, list[Seat]]:
+def roster(*, at: datetime) -> dict[str, list[SimulatedSeat]]:
     """Return by pool the seats of those who take turns, with the hours, holidays and absences around a time."""
     return {
         pool.name: [_seat(one) for one in seats.table(pool=pool, at=at).seats.values() if _takes_turns(one.facts)]
@@ -79,18 +79,18 @@ def _takes_turns(facts: Candidate) -> bool:
     return facts.membership_active and facts.ae_active and facts.log_in_active
 
 
-def _seat(one: seats.Seat) -> Seat:
+def _seat(one: seats.Seat) -> SimulatedSeat:
     who = one.contender
     facts = replace(one.facts, open_leads=0, given_today=0, given_this_week=0)
-    return Seat(who.membership, who.ae, who.name, who.weight, facts, one.membership.tier_caps, one.works)
+    return SimulatedSeat(who.membership, who.ae, who.name, who.weight, facts, one.membership.tier_caps, one.works)
 
 
-def _changed(there: Sequence[Seat], scenario: Scenario) -> list[Seat]:
+def _changed(there: Sequence[SimulatedSeat], scenario: Scenario) -> list[SimulatedSeat]:
     """Return a pool's seats as the scenario has them."""
     return [_with(seat, scenario) for seat in there if seat.ae not in scenario.without]
 
 
-def _with(seat: Seat, scenario: Scenario) -> Seat:
+def _with(seat: SimulatedSeat, scenario: Scenario) -> SimulatedSeat:
     capacity = scenario.capacities.get(seat.ae, seat.facts.capacity)
     facts, works = replace(seat.facts, capacity=capacity), seat.works
     if seat.ae in scenario.hours:

@@ -11,7 +11,7 @@ from routing import leads, simulator
 from routing.hours import Hours, parse
 from routing.models import Assignment, Lead, Membership
 from routing.simulator import Scenario, SimulationError
-from routing.simulator.playing import Arrival, Habits, Played, Seat, Summary, play, summarize
+from routing.simulator.playing import Arrival, Habits, Played, SimulatedSeat, Summary, play, summarize
 from scoring import jobs
 from scoring.models import Job, ScoreChange
 from tests.routing import world
@@ -19,12 +19,12 @@ from tests.routing.world import NOW, later
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 OFFICE = Hours(week=parse("Mon-Fri 9-17"))
-ANN, BEN = Seat(1, 11, "Ann", works=OFFICE), Seat(2, 12, "Ben", works=OFFICE)
+ANN, BEN = SimulatedSeat(1, 11, "Ann", works=OFFICE), SimulatedSeat(2, 12, "Ben", works=OFFICE)
 QUICK = Habits(touch_minutes=30, open_days=1, sla_hours=2)
 WEEK = MONDAY + timedelta(days=7)
 
 
-def full(seat: Seat, capacity: int) -> Seat:
+def full(seat: SimulatedSeat, capacity: int) -> SimulatedSeat:
     return replace(seat, facts=replace(seat.facts, capacity=capacity))
 
 
@@ -34,11 +34,11 @@ def arrivals(number: int, *, every: float = 0, **some: Any) -> list[Arrival]:
     return [Arrival(at=MONDAY + timedelta(minutes=n * every), account=n, **told) for n in range(number)]
 
 
-def played(those: list[Arrival], *seats: Seat, habits: Habits = QUICK, until: datetime = WEEK) -> list[Played]:
+def played(those: list[Arrival], *seats: SimulatedSeat, habits: Habits = QUICK, until: datetime = WEEK) -> list[Played]:
     return play(those, pools={"West": seats}, habits=habits, until=until)
 
 
-def summary(those: list[Arrival], *seats: Seat, habits: Habits = QUICK) -> Summary:
+def summary(those: list[Arrival], *seats: SimulatedSeat, habits: Habits = QUICK) -> Summary:
     done = played(those, *seats, habits=habits)
     return summarize(done, pools={"West": seats}, since=MONDAY, until=WEEK)
 
