@@ -17,8 +17,7 @@ from typing import Any
 
 import duckdb
 
-from bench.fold import database
-from bench.tree import say
+from bench.tree import database, say
 from scoring.compiler.dialects import Postgres
 
 TENTH = (10_000, 2_000_000)  # accounts, events

@@ -5,25 +5,16 @@ store events once. The fold path does that too, and knows who is who, and keeps 
 Both in turns, each writer a process of its own, on a database without anything else running.
 """
 
-import gc
-import os
 import random
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 
-import django
 import orjson
 
-from bench.tree import say
-from pqlapp import local
+from bench.crew import together
+from bench.tree import database, say
 
 SIZE = 10_000  # events in a batch
 BATCHES = 6  # of each writer in a round
@@ -32,12 +23,10 @@ ACCOUNTS, PEOPLE_EACH = 2_000, 5
 DAYS = 14
 PROMISED = {1: 0.30, 2: 0.45}  # of COPY, by writers
 AT_ODDS = 1_000  # batches
+QUARRELLERS = 4
 CALLS = 6_000  # that those batches are drawn from, so that most are in several
 NAMES = ("Board Created", "Board Saved", "Comment Added", "Board Exported", "Teammate Invited", "$page")
 NOW = datetime.now(UTC).replace(microsecond=0)
-PATIENCE = 600.0  # seconds
-
-processes = get_context("spawn")
 
 
 def main() -> None:
@@ -58,7 +47,8 @@ def against_copy(writers: int, promised: float) -> None:
     rates: dict[tuple[str, int], list[float]] = {("copy", 1): [], ("copy", writers): [], ("fold", writers): []}
     for number in range(ROUNDS):
         for (kind, crew), measured in rates.items():
-            measured.append(crew * events / together(kind, crew, writers * 100 + number))
+            took = together(KINDS[kind], [(who, f"{kind}-{writers * 100 + number}") for who in range(crew)])
+            measured.append(crew * events / took)
     one_copy, copies, folds = (max(rates[which]) for which in (("copy", 1), ("copy", writers), ("fold", writers)))
     also = f"; {folds / copies:.0%} of as many COPYs" if writers > 1 else ""
     say(
@@ -74,60 +64,35 @@ def at_odds() -> None:
     from scoring import tiles
 
     before = deadlocks()
-    took = together("odds", 4, 0)
+    took = together(quarrelling, [(who,) for who in range(QUARRELLERS)])
     seen = deadlocks() - before
     wrong = tiles.verify()
-    say(f"deadlocks in {AT_ODDS:,} batches at odds, 4 writers", f"{seen} in {took:.0f} s", "0", holds=not seen)
+    say(
+        f"deadlocks in {AT_ODDS:,} batches at odds, {QUARRELLERS} writers",
+        f"{seen} in {took:.0f} s",
+        "0",
+        holds=not seen,
+    )
     say("tiles are the fold of the events after it", "no" if wrong else "yes", "yes", holds=wrong is None)
-
-
-def together(kind: str, writers: int, number: int) -> float:
-    """Run one writer's work in so many processes at one moment; return the seconds until the last ended."""
-    barrier, ended = processes.Barrier(writers), processes.SimpleQueue()
-    crew = [
-        processes.Process(target=writer, args=(kind, who, writers, number, barrier, ended)) for who in range(writers)
-    ]
-    for process in crew:
-        process.start()
-    spans: list[tuple[float, float]] = []
-    for process in crew:
-        process.join(PATIENCE)
-        if process.exitcode:
-            sys.exit(f"a writer of {kind} failed")
-        spans.append(ended.get())
-    return max(end for _, end in spans) - min(start for start, _ in spans)
-
-
-def writer(kind: str, who: int, writers: int, number: int, barrier: Barrier, ended: Any) -> None:
-    """Prepare, wait for the others, work, and tell (start, end)."""
-    django.setup()
-    work = {"copy": copying, "fold": folding, "odds": quarrelling}[kind](who, writers, number)
-    gc.collect()
-    gc.freeze()  # as the server does: what is ready is no rubbish
-    barrier.wait(PATIENCE)
-    start = time.time()
-    for step in work:
-        step()
-    ended.put((start, time.time()))
 
 
 # ---- what the writers do
 
 
-def copying(who: int, writers: int, number: int) -> list[Callable[[], object]]:
-    """COPY each batch in a transaction of its own, from text that is ready."""
+def copying(who: int, mark: str) -> Callable[[], None]:
+    """Return the work: to COPY each batch in a transaction of its own, from text that is ready."""
     from django.db import transaction
 
     from scoring.models.raw import cursor
 
-    def step(text: bytes) -> Callable[[], None]:
-        def run() -> None:
+    texts = [as_text(batch) for batch in batches(who, mark)]
+
+    def work() -> None:
+        for text in texts:
             with transaction.atomic(), cursor() as c, c.copy(COPY) as copy:
                 copy.write(text)
 
-        return run
-
-    return [step(as_text(batch)) for batch in batches(who, f"copy-{number}")]
+    return work
 
 
 COPY = "COPY bench_event (source_id, message_id, at, received_at, identity_id, account_id, name, properties) FROM STDIN"
@@ -142,21 +107,26 @@ def as_text(batch: Sequence[Any]) -> bytes:
     return "".join(rows).encode()
 
 
-def folding(who: int, writers: int, number: int) -> list[Callable[[], object]]:
-    """Record each batch."""
-    return [recording(batch) for batch in batches(who, f"fold-{number}")]
+def folding(who: int, mark: str) -> Callable[[], None]:
+    """Return the work: to record each batch."""
+    return recording(batches(who, mark))
 
 
-def recording(batch: Sequence[Any]) -> Callable[[], object]:
-    """Return the recording of a batch."""
+def recording(prepared: Sequence[Sequence[Any]]) -> Callable[[], None]:
+    """Return the recording of batches, one after another."""
     from scoring import facts
 
     source = facts.create_source(slug="bench", at=NOW)
-    return lambda: facts.record(source=source, facts=batch, received_at=NOW)
+
+    def work() -> None:
+        for batch in prepared:
+            facts.record(source=source, facts=batch, received_at=NOW)
+
+    return work
 
 
-def quarrelling(who: int, writers: int, number: int) -> list[Callable[[], object]]:
-    """Record batches in any order that overlap with those of the others, in events, people and accounts."""
+def quarrelling(who: int) -> Callable[[], None]:
+    """Return the work: to record batches in any order that overlap with the others', in events, people and accounts."""
     from scoring.facts import Fact
 
     dice = random.Random(5)
@@ -165,7 +135,10 @@ def quarrelling(who: int, writers: int, number: int) -> list[Callable[[], object
         one = calls[n]
         calls[n] = Fact(one.message_id, one.at, "$identify", user_id=one.user_id, anonymous_id=f"device {n % 700}")
     mine = random.Random(who)
-    return [recording(mine.sample(calls, mine.choice((5, 50, 200)))) for _ in range(AT_ODDS // writers)]
+    return recording([mine.sample(calls, mine.choice((5, 50, 200))) for _ in range(AT_ODDS // QUARRELLERS)])
+
+
+KINDS = {"copy": copying, "fold": folding}
 
 
 def batches(who: int, mark: str) -> list[list[Any]]:
@@ -190,16 +163,6 @@ def event(dice: random.Random, message_id: str) -> Any:
 
 
 # ---- the database
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """A database in a directory that is thrown away afterwards. Sets Django up."""
-    with tempfile.TemporaryDirectory(prefix="pql-bench-") as place, local.use(Path(place)) as servers:
-        os.environ.update(servers.urls(), SECRET_KEY="only-for-the-bench")
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pqlapp.settings")
-        django.setup()
-        yield
 
 
 def prepare() -> None:

@@ -5,18 +5,13 @@ running. Everybody qualifies, so each hint opens a lead and gives it to somebody
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
 from typing import Any
 
-import django
-
-from bench.fold import database
-from bench.tree import say
+from bench.crew import together
+from bench.tree import database, say
 
 WORKERS = 8
 ACCOUNTS = 800
@@ -28,10 +23,7 @@ LOOKS = 60
 QUERIES, SERVER_MS = 12, 50
 CROSSINGS, AES, SIMULATED = 10_000, 20, 20.0  # seconds
 NOW = datetime.now(UTC).replace(microsecond=0)
-PATIENCE = 600.0  # seconds
 TIERS = "tiers: [{name: hot, pql: true, enter: {usage: 55}}, {name: warm, pql: true, enter: {}}]"
-
-processes = get_context("spawn")
 
 
 def main() -> None:
@@ -123,7 +115,7 @@ def assignments(where: str, hints: dict[int, list[int]], promised: int) -> None:
             if place < len(accounts)
         ]
     handoffs.cross(hints=rows)
-    took = together()
+    took = together(taking_up, [()] * WORKERS)
     given = Assignment.objects.filter(ae__isnull=False).count() - before
     rate = given / took
     say(
@@ -134,33 +126,14 @@ def assignments(where: str, hints: dict[int, list[int]], promised: int) -> None:
     )
 
 
-def together() -> float:
-    """Let all workers begin at one moment; return the seconds until the last found nothing more."""
-    barrier, ended = processes.Barrier(WORKERS), processes.SimpleQueue()
-    crew = [processes.Process(target=worker, args=(barrier, ended)) for _ in range(WORKERS)]
-    for process in crew:
-        process.start()
-    spans: list[tuple[float, float]] = []
-    for process in crew:
-        process.join(PATIENCE)
-        if process.exitcode:
-            sys.exit("a worker failed")
-        spans.append(ended.get())
-    return max(end for _, end in spans) - min(start for start, _ in spans)
-
-
-def worker(barrier: Barrier, ended: Any) -> None:
-    """Connect, wait for the others, take hints up until none is left, and tell (start, end)."""
-    django.setup()
+def taking_up() -> Callable[[], object]:
+    """Return the work, once connected: to take hints up until none is left."""
     from django.db import connection
 
     from routing import leads
 
     connection.ensure_connection()
-    barrier.wait(PATIENCE)
-    start = time.time()
-    leads.open_all(at=NOW, limit=ACCOUNTS * (POOLS + 1))
-    ended.put((start, time.time()))
+    return lambda: leads.open_all(at=NOW, limit=ACCOUNTS * (POOLS + 1))
 
 
 # ---- looking

@@ -1,4 +1,4 @@
-"""What the measurements stand on: the whole system, running in a directory that is thrown away afterwards."""
+"""What the measurements stand on: the whole system, or a database alone, in a directory that is thrown away."""
 
 import os
 import signal
@@ -54,6 +54,16 @@ def running() -> Iterator[Tree]:
             os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pqlapp.settings")
             django.setup()
             yield Tree(f"http://127.0.0.1:{port}", environment)
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """Start only a database, in a directory that is thrown away afterwards. Sets Django up."""
+    with tempfile.TemporaryDirectory(prefix="pql-bench-") as place, local.use(Path(place)) as servers:
+        os.environ.update(servers.urls(), SECRET_KEY="only-for-the-bench")
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pqlapp.settings")
+        django.setup()
+        yield
 
 
 @contextmanager
