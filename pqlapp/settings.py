@@ -180,6 +180,7 @@ SPECTACULAR_SETTINGS = {
         "ExclusionKind": "scoring.models.Exclusion.Kind",
         "JobState": "scoring.models.Job.State",
         "LeadState": "routing.models.State",
+        "RefundClaim": "routing.models.CLAIMED",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -18,7 +18,7 @@ GIVEN = """
 SELECT member.ae, count(*) FILTER (WHERE given.at >= member.day), count(*)
 FROM unnest(%(aes)s::bigint[], %(days)s::timestamptz[], %(weeks)s::timestamptz[]) AS member (ae, day, week)
 JOIN routing_assignment AS given
-    ON given.ae_id = member.ae AND given.pool_id = %(pool)s AND given.at >= member.week AND NOT given.refunded
+    ON given.ae_id = member.ae AND given.pool_id = %(pool)s AND given.at >= member.week AND given.refunded_for = ''
 GROUP BY member.ae
 """
 

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from pqlapp.api.pagination import LARGEST_ID
 from routing import simulator
+from routing.models import CLAIMED
 from scoring import backtest
 from scoring.models import Exclusion, Half
 
@@ -280,7 +281,11 @@ class Win(Body):
 
 
 class Reassign(Body):
-    """To which AE; null gives the lead back to its pool, whose turn decides."""
+    """To which AE; null gives the lead back to its pool, whose turn decides.
+
+    The cause, if there is one, gives the turn back to who had the lead, within the days that its pool says.
+    """
 
     ae = Whole(min_value=1, max_value=LARGEST_ID, allow_null=True)
     note = note()
+    cause = serializers.ChoiceField(CLAIMED, required=False, default="")

@@ -80,7 +80,7 @@ class AssignmentShown(Shown):
 
     class Meta:
         model = Assignment
-        fields: Fields = ("at", "how", "ae", "pool", "decision", "released_at", "refunded")
+        fields: Fields = ("at", "how", "ae", "pool", "decision", "released_at", "refunded", "refunded_for")
 
 
 class LeadShown(LeadRow):
@@ -113,7 +113,7 @@ class CloseReasonShown(Shown):
 
     class Meta:
         model = CloseReason
-        fields: Fields = ("id", "kind", "name", "needs_words")
+        fields: Fields = ("id", "kind", "name", "needs_words", "refunds")
 
 
 class MQLShown(Shown):

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
-from routing.models import AE
+from routing.models import AE, CLAIMED
 from scoring.models import Key
 
 MORNING = time(8)  # a snoozed lead is back before the day's work
@@ -88,6 +88,7 @@ class Reassign(forms.Form):
     """Who gets the lead; nobody named: the pool's rotation decides among the others."""
 
     to = forms.ModelChoiceField(AE.objects.select_related("user").filter(is_active=True), required=False)
+    cause = forms.ChoiceField(choices=[("", ""), *CLAIMED], required=False)
     note = forms.CharField(required=False, max_length=500, strip=True)
 
 

@@ -209,6 +209,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "can": _can(lead, viewer),
             "aes": _aes() if viewer.is_manager else [],
             "undoable": _undoable(lead, now),
+            "causes": leads.CLAIMS,
             "not_a_lead": leads.listed(kind="disqualify"),
             "not_bought": leads.listed(kind="lose"),
             "not_now": leads.listed(kind="recycle"),
@@ -332,8 +333,7 @@ def _undo(lead: Lead, viewer: Viewer, form: forms.Undo, at: datetime) -> str:
 
 
 def _reassign(lead: Lead, viewer: Viewer, form: forms.Reassign, at: datetime) -> str:
-    to, note = form.cleaned_data["to"], form.cleaned_data["note"]
-    now_with = leads.reassign(lead=lead, to=to, by=viewer.user, at=at, note=note).ae
+    now_with = leads.reassign(lead=lead, **form.cleaned_data, by=viewer.user, at=at).ae
     return f"is now with {now_with.name}." if now_with else "is back in the pool; nobody could take it."
 
 

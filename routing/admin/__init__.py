@@ -29,6 +29,7 @@ from routing.models import (
     AE,
     MQL,
     SLA,
+    Assignment,
     AtBreach,
     Breach,
     CloseReason,
@@ -478,8 +479,17 @@ class LeadPages(AdminPages):
         """The decision records."""
         rows = lead.assignments.select_related("ae__user").order_by("id")
         return table(
-            ["When", "AE", "How", "Why"],
-            [(f"{a.at:%-d %b %Y, %H:%M}", a.ae or "nobody", a.get_how_display(), a.decision["why"]) for a in rows],
+            ["When", "AE", "How", "Why", "Turn given back"],
+            [
+                (
+                    f"{a.at:%-d %b %Y, %H:%M}",
+                    a.ae or "nobody",
+                    a.get_how_display(),
+                    a.decision["why"],
+                    _refund(a),
+                )
+                for a in rows
+            ],
         )
 
 
@@ -539,7 +549,7 @@ class CloseReasonPages(AdminPages):
     list_display = ["name", "kind", "needs_words", "is_active", "place", "closed"]
     list_filter = ["kind", "is_active"]
     ordering = ["kind", "place", "pk"]
-    fields = ["kind", "name", "needs_words", "is_active", "place"]
+    fields = ["kind", "name", "needs_words", "refunds", "is_active", "place"]
 
     @display(description="Leads closed for it")
     def closed(self, reason: CloseReason) -> int:
@@ -552,7 +562,7 @@ class CloseReasonPages(AdminPages):
 
     def save_model(self, request: HttpRequest, obj: CloseReason, form: Any, change: bool) -> None:
         """Put it into the list, or say how it is offered."""
-        given = {field: getattr(obj, field) for field in ("kind", "name", "needs_words", "is_active", "place")}
+        given = {field: getattr(obj, field) for field in self.fields}
         take_over(obj, leads.set_reason(**given))
 
 
@@ -565,6 +575,10 @@ class MQLPages(AdminPages):
     search_fields = ["account__external_id", "message_id"]
     list_select_related = ["account", "rule_set", "lead"]
     ordering = ["-pk"]
+
+
+def _refund(made: Assignment) -> str:
+    return made.get_refunded_for_display() or "-"
 
 
 def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str | SafeString:

@@ -1,11 +1,11 @@
 """Leads: opened by crossings, given out in turn, worked by people. The only writer of the leads' tables.
 
-Lock order, everywhere: the account's lane, the lead, then pools by id. Freeing capacity takes no pool lock; what
-waits is given out after the commit.
+Lock order, everywhere: the account's lane, the lead, then pools by id. Freeing capacity takes no pool lock, unless a
+turn is given back; what waits is given out after the commit.
 """
 
 from routing.leads.aside import look_again, wake_on_signal
-from routing.leads.assigning import drain, drain_later, lock_pools, preview
+from routing.leads.assigning import drain, drain_later, preview
 from routing.leads.deadlines import DeadlineError, set_at_breach, set_sla
 from routing.leads.entering import HasLead, NoRules, enter, market
 from routing.leads.handing import come_back, hand_over
@@ -13,6 +13,7 @@ from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, re
 from routing.leads.opening import Considered, consider, open_all, open_crossed
 from routing.leads.overdue import beat, breaches, keep_deadlines, reset_deadlines
 from routing.leads.reasons import ReasonMissing, UnknownReason, listed, set_reason
+from routing.leads.turns import CLAIMS, UnknownCause, lock_pools
 from routing.leads.undoing import CannotUndo, undo, undoable
 from routing.leads.working import (
     NotAvailable,
@@ -32,6 +33,7 @@ from routing.leads.working import (
 )
 
 __all__ = [
+    "CLAIMS",
     "MOVES",
     "CannotUndo",
     "Considered",
@@ -44,6 +46,7 @@ __all__ = [
     "NotAvailable",
     "ReasonMissing",
     "SnoozeEnded",
+    "UnknownCause",
     "UnknownReason",
     "accept",
     "allowed",

@@ -1,37 +1,25 @@
 """Who gets a lead: decided under the pool's lock, and recorded with everything that the decision rests on."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
 
 from routing import decision, handling, seats
 from routing.decision import Claim
-from routing.leads import moves
-from routing.models import AE, HELD, Assignment, Handling, Lead, Membership, Pool, State, Via
-from routing.rotation import Turn
+from routing.leads import moves, turns
+from routing.models import AE, HELD, Assignment, Handling, Lead, Membership, Pool, Refund, State, Via
 from routing.seats import Table
 from scoring.models import RuleSet
 
 How = Assignment.How
-
-# One statement for the whole pool: it is the hot part of the time that its lock is held.
-CHANGE = """
-UPDATE routing_membership AS member SET
-    credit = member.credit + change.credit,
-    served = member.served + change.served,
-    last_served_at = CASE WHEN change.served > 0 THEN %(at)s ELSE last_served_at END
-FROM unnest(%(members)s::bigint[], %(credits)s::bigint[], %(served)s::int[]) AS change (id, credit, served)
-WHERE member.id = change.id
-"""
-
 
 RELOOK = timedelta(
     minutes=15
@@ -60,7 +48,7 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
         decided = {"why": plan.reason}
         _leave(lead=lead, pool=None, reason=plan.reason, decision=decided, next_try_at=at + RELOOK, at=at)
         return Routed.NOBODY
-    pool = lock_pools([plan.pool.pk])[plan.pool.pk]
+    pool = turns.lock_pools([plan.pool.pk])[plan.pool.pk]
     table = seats.table(pool=pool, at=at)
     judged = table.judge(tier=lead.tier, asks=plan.asks, had_it=seats.had_before(lead))
     found = decision.decide(judged, pool=pool.name, claims=_claims(lead, plan))
@@ -75,7 +63,7 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
         drain_later(at=at, pool=pool)
         return Routed.BEHIND
     if found.turn:
-        _change(found.turn.changes, served={found.turn.chosen: 1}, at=at)
+        turns.charge(found.turn, at=at)
     ae = table.seats[found.chosen.membership].membership.ae
     give(lead=lead, pool=pool, ae=ae, how=How(found.how), verb="assign", decision=record, by=None, at=at)
     return Routed.GIVEN
@@ -134,19 +122,6 @@ def give(
     )
 
 
-def take_back(*, lead: Lead, at: datetime) -> tuple[Pool, Turn] | None:
-    """End a locked lead's standing assignment. If it cost a turn, refund that, and return it with its locked pool."""
-    ended = moves.end_assignment(lead=lead, at=at)
-    turn = decision.turn_of(ended.decision) if ended else None
-    if ended is None or turn is None or ended.pool_id is None:
-        return None
-    pool = lock_pools([ended.pool_id])[ended.pool_id]
-    _change(turn.undone, served={turn.chosen: -1}, at=at)
-    ended.refunded = True
-    ended.save(update_fields=["refunded"])
-    return pool, turn
-
-
 def let_go(
     *,
     lead: Lead,
@@ -154,37 +129,24 @@ def let_go(
     by: User | None,
     at: datetime,
     note: str,
-    refund: bool = True,
+    cause: Refund | None,
     via: Via | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Take a locked lead from its AE, with the turn refunded that it cost or without; it is to be routed anew."""
-    if refund:
-        take_back(lead=lead, at=at)
-    else:
-        moves.end_assignment(lead=lead, at=at)
+    """Take a locked lead from its AE; it is to be routed anew. The turn that it cost is given back for a cause."""
+    told = turns.give_back(moves.end_assignment(lead=lead, at=at), cause=cause, at=at)
     moves.make(
         lead=lead,
         verb=verb,
         by=by,
         at=at,
         via=via,
-        note=note,
+        note=_joined(note, told),
         data={"from_ae": lead.ae_id} | dict(data or {}),
         ae=None,
         assigned_at=None,
         unassigned_reason="Not routed yet.",
     )
-
-
-def pass_turn(*, pool: Pool, turn: Turn, to: AE, at: datetime) -> Turn | None:
-    """Charge a member of a locked pool the turn that was just refunded to another; None if the AE is no member."""
-    membership = Membership.objects.filter(pool=pool, ae=to, is_active=True).first()
-    if membership is None:
-        return None
-    passed = turn.passed_to(membership.pk)
-    _change(passed.changes, served={membership.pk: 1}, at=at)
-    return passed
 
 
 def pool_by_hand(*, lead: Lead, to: AE) -> Pool | None:
@@ -202,14 +164,15 @@ def close(
     at: datetime,
     via: Via | None = None,
     reason: str = "",
+    cause: Refund | None = None,
     data: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Lead:
     """Close a locked lead by a closing verb: its AE stays on it, the assignment ends; returns the same lead.
 
-    The capacity that this frees is given out after the commit.
+    The turn that it cost is given back for a cause. The capacity that this frees is given out after the commit.
     """
-    moves.end_assignment(lead=lead, at=at)
+    told = turns.give_back(moves.end_assignment(lead=lead, at=at), cause=cause, at=at)
     if lead.ae and lead.pool:
         drain_later(pool=lead.pool, at=at)
     return moves.make(
@@ -218,7 +181,7 @@ def close(
         by=by,
         at=at,
         via=via,
-        note=reason,
+        note=_joined(reason, told),
         data=data,
         closed_as=moves.MOVES[verb].closed_as,
         closed_at=at,
@@ -226,12 +189,6 @@ def close(
         unassigned_reason="",
         **changes,
     )
-
-
-def lock_pools(ids: Iterable[int]) -> dict[int, Pool]:
-    """Lock pools inside a transaction, always in the order of their ids; returns them by id."""
-    pools = Pool.objects.select_for_update().filter(pk__in=set(ids)).order_by("pk")
-    return {pool.pk: pool for pool in pools}
 
 
 def drain(*, at: datetime, pool: Pool | None = None, anew: bool = False) -> int:
@@ -401,16 +358,9 @@ def _worked_before(lead: Lead) -> int | None:
     return closed.order_by("-accepted_at", "-pk").values_list("ae", flat=True).first()
 
 
-def _change(credits: Mapping[int, int], *, served: Mapping[int, int], at: datetime) -> None:
-    """Change credits and counts of turns in a locked pool, by membership."""
-    with connection.cursor() as cursor:
-        change: dict[str, Any] = {
-            "members": list(credits),
-            "credits": list(credits.values()),
-            "served": [served.get(member, 0) for member in credits],
-            "at": at,
-        }
-        cursor.execute(CHANGE, change)
+def _joined(said: str, told: str) -> str:
+    """Return what somebody said as a sentence, and after it what became of the turn."""
+    return f"{said.rstrip('.')}. {told}" if said and told else said or told
 
 
 def _leave(

@@ -9,8 +9,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q
 
-from routing.leads import assigning, moves
-from routing.models import AE, HELD, Absence, AfterAbsence, Assignment, HandedOver, Lead, State
+from routing.leads import assigning, moves, turns
+from routing.models import AE, HELD, Absence, AfterAbsence, Assignment, HandedOver, Lead, Refund, State
 
 How = Assignment.How
 
@@ -56,7 +56,7 @@ def _hand_over(lead: Lead, absence: Absence, *, at: datetime) -> bool:
             _give(held, to=stand_in, verb="hand_over", why=why, at=at)
         else:
             note, data = f"{absence.ae.name} is away.", {"absence": absence.pk}
-            assigning.let_go(lead=held, verb="release", by=None, at=at, note=note, refund=False, data=data)
+            assigning.let_go(lead=held, verb="release", by=None, at=at, note=note, cause=None, data=data)
             assigning.route_anew(lead=held, at=at)
     return True
 
@@ -67,7 +67,7 @@ def _come_back(entry: HandedOver, absence: Absence, *, at: datetime) -> bool:
         accepted = held.accepted_at is not None and held.accepted_at >= entry.at
         if not held.is_open or accepted or held.ae_id == absence.ae_id or not absence.ae.works:
             return False
-        assigning.take_back(lead=held, at=at)
+        turns.give_back(moves.end_assignment(lead=held, at=at), cause=Refund.CAME_BACK, at=at)
         verb = "assign" if held.state == State.UNASSIGNED else "come_back"
         _give(held, to=absence.ae, verb=verb, why=f"{absence.ae.name} is back.", at=at)
     return True

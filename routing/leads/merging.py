@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from routing.leads import assigning, moves
-from routing.models import Lead, Stage
+from routing.models import Lead, Refund, Stage
 from scoring.models import Account
 
 
@@ -58,6 +58,7 @@ def _worked(lead: Lead) -> int:
 
 
 def _absorb(lead: Lead, *, by: Lead, at: datetime, why: str) -> None:
-    assigning.close(lead=lead, verb="absorb", by=None, at=at, reason=why, data={"lead": by.pk})
+    data = {"lead": by.pk}
+    assigning.close(lead=lead, verb="absorb", by=None, at=at, reason=why, cause=Refund.DUPLICATE, data=data)
     if lead.mql_at and by.mql_at is None:
         moves.put(lead=by, changes={"mql_at": lead.mql_at})

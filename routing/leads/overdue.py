@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from routing.leads import assigning, deadlines, moves
-from routing.models import AE, HELD, Assignment, AtBreach, Breach, Heartbeat, Lead, Membership, Outage, State
+from routing.models import AE, HELD, Assignment, AtBreach, Breach, Heartbeat, Lead, Membership, Outage, Refund, State
 
 BEAT_EVERY = timedelta(seconds=15)  # how often the heart is written down
 SILENT = timedelta(minutes=2)  # a pause of the beat that is an outage
@@ -134,7 +134,7 @@ def _cause(lead: Lead) -> tuple[Breach.Cause, str]:
 
 def _hand_on(lead: Lead, why: str, *, at: datetime) -> Breach.Did:
     """Give an overdue lead to another if its pool says so and there is one; else show it to the manager."""
-    if lead.ae and lead.pool and lead.pool.at_breach == AtBreach.REASSIGN:
+    if lead.ae and lead.pool and lead.pool.at_breach != AtBreach.ESCALATE:
         try:
             with transaction.atomic():
                 _give_to_another(lead, why, at=at)
@@ -148,7 +148,8 @@ def _hand_on(lead: Lead, why: str, *, at: datetime) -> Breach.Did:
 
 
 def _give_to_another(lead: Lead, why: str, *, at: datetime) -> None:
-    assigning.let_go(lead=lead, verb="overdue", by=None, at=at, note=why)
+    cause = Refund.OVERDUE if lead.pool and lead.pool.at_breach == AtBreach.REASSIGN else None
+    assigning.let_go(lead=lead, verb="overdue", by=None, at=at, note=why, cause=cause)
     assigning.route_anew(lead=lead, at=at)
     if lead.state != State.ASSIGNED:
         raise _NobodyElse

@@ -2,6 +2,7 @@
 
 from django.db.models import QuerySet
 
+from routing.leads import turns
 from routing.leads.moves import LeadError
 from routing.models import CloseReason
 
@@ -42,18 +43,22 @@ def find(*, kind: str, name: str, words: str) -> tuple[CloseReason, str]:
 
 
 def set_reason(
-    *, kind: str, name: str, needs_words: bool = False, is_active: bool = True, place: int = 0
+    *, kind: str, name: str, needs_words: bool = False, is_active: bool = True, place: int = 0, refunds: str = ""
 ) -> CloseReason:
     """Add a reason to the list, or change how the one of this name is offered; returns it.
 
-    One that is taken from the list stays with the leads that were closed for it. Raises ReasonMissing without a name,
-    UnknownReason for a kind that there is not.
+    One that is taken from the list stays with the leads that were closed for it. `refunds` is the cause for which it
+    gives back the turn, of a disqualified lead alone. Raises ReasonMissing without a name, UnknownReason for a kind
+    that there is not, UnknownCause.
     """
     if kind not in Kind.values:
         raise UnknownReason(f"{kind!r} is no kind of reason: choose one of {', '.join(Kind.values)}.")
     if not name.strip():
         raise ReasonMissing("Give the reason a name.")
-    name, offered = name.strip(), {"needs_words": needs_words, "is_active": is_active, "place": place}
+    if turns.claim(refunds) and kind != Kind.DISQUALIFY:
+        raise turns.UnknownCause("Only the turn of a lead that was disqualified is given back: choose no cause.")
+    name = name.strip()
+    offered = {"needs_words": needs_words, "is_active": is_active, "place": place, "refunds": refunds}
     new = {"kind": kind, "name": name}
     reason, _ = CloseReason.objects.update_or_create(
         kind=kind, name__iexact=name, defaults=offered, create_defaults=new | offered

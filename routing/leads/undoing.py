@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from routing.leads import moves
+from routing.leads import moves, turns
 from routing.models import Assignment, Lead, LeadMove, Via
 from scoring import facts, handoffs
 from scoring.models import Crossed
@@ -75,7 +75,7 @@ def _done(verb: str) -> str:
 def _put_back(lead: Lead, last: LeadMove, *, by: User | None, at: datetime, via: Via | None) -> None:
     before = (lead.state, lead.stage)
     if not lead.is_open:
-        _stand_again(lead, last)
+        _stand_again(lead, last, at=at)
     if last.verb == "win":
         _never_happened(lead, last, at=at)
     was = {field: moves.plain(getattr(lead, field)) for field in last.was or {}}
@@ -100,13 +100,12 @@ def _never_happened(lead: Lead, winning: LeadMove, *, at: datetime) -> None:
     handoffs.cross(hints=[hint])
 
 
-def _stand_again(lead: Lead, closing: LeadMove) -> None:
-    """Let the assignment stand again that ended when the lead was closed."""
-    ended = Assignment.objects.filter(lead=lead, ae=lead.ae, released_at=closing.at, refunded=False)
+def _stand_again(lead: Lead, closing: LeadMove, *, at: datetime) -> None:
+    """Let the assignment stand again that ended when the lead was closed, with the turn that it cost."""
+    ended = Assignment.objects.filter(lead=lead, ae=lead.ae, released_at=closing.at)
     newest = ended.order_by("-id").first()
     if lead.ae_id and newest:
-        newest.released_at = None
-        newest.save(update_fields=["released_at"])
+        turns.stand_again(newest, at=at)
 
 
 def _read(was: dict[str, Any]) -> dict[str, Any]:

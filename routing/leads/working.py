@@ -9,9 +9,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from routing import decision
-from routing.leads import aside, assigning, evidence, handing, moves, reasons
+from routing.leads import aside, assigning, evidence, handing, moves, reasons, turns
 from routing.leads.moves import LeadError
-from routing.models import AE, HELD, Lead, Stage, State, Via
+from routing.models import AE, HELD, Lead, Refund, Stage, State, Via
 from scoring import facts
 from scoring.models import Account, Outcome, Source
 
@@ -84,7 +84,8 @@ def disqualify(
 ) -> Lead:
     """Close a lead that is not one, for a reason from the list, with words.
 
-    Returns the closed lead; raises IllegalMove, UnknownReason, ReasonMissing.
+    The turn that it cost is given back if the list says so of the reason, and it is soon enough. Returns the closed
+    lead; raises IllegalMove, UnknownReason, ReasonMissing.
     """
     return _close_for(lead, "disqualify", reason, words, by=by, at=at, via=via)
 
@@ -173,21 +174,30 @@ def record_outcome(
 
 
 def reassign(
-    *, lead: Lead, to: AE | None, by: User | None, at: datetime, note: str = "", via: Via | None = None
+    *,
+    lead: Lead,
+    to: AE | None,
+    by: User | None,
+    at: datetime,
+    note: str = "",
+    cause: str = "",
+    via: Via | None = None,
 ) -> Lead:
     """Give a lead to another AE by hand; or, with `to=None`, back to the pool, whose turn decides among the others.
 
-    The turn of the AE who had it is refunded. Given by hand within the pool the turn goes with the lead; else a lead
-    given by hand costs no turn. By hand no capacity is asked for.
-    Returns the lead as it is now; raises IllegalMove, NotAvailable.
+    Given by hand within the pool the turn goes with the lead; else a lead given by hand costs no turn, and who had it
+    gets the turn back for a cause alone (`turns.CLAIMS`), if that is soon enough. By hand no capacity is asked for.
+    Returns the lead as it is now; raises IllegalMove, NotAvailable, UnknownCause.
     """
+    claimed = turns.claim(cause)
     with transaction.atomic():
         held = moves.lock(lead=lead)
         pool = held.pool
         if to is None:
-            _back_to_pool(held, by=by, at=at, note=note, via=via)
+            _back_to_pool(held, cause=claimed, by=by, at=at, note=note, via=via)
         else:
-            _by_hand(held, to=AE.objects.select_related("user").get(pk=to.pk), by=by, at=at, note=note, via=via)
+            other = AE.objects.select_related("user").get(pk=to.pk)
+            _by_hand(held, to=other, cause=claimed, by=by, at=at, note=note, via=via)
         if pool:
             assigning.drain_later(pool=pool, at=at)
     return held
@@ -230,7 +240,7 @@ def _close(lead: Lead, verb: str, **said: Any) -> Lead:
 
 def _close_for(lead: Lead, verb: str, reason: str, words: str, **who: Any) -> Lead:
     why, told = reasons.find(kind=verb, name=reason, words=words)
-    return _close(lead, verb, reason=told, closed_for=why, **who)
+    return _close(lead, verb, reason=told, closed_for=why, cause=turns.claim(why.refunds), **who)
 
 
 def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at: datetime) -> None:
@@ -244,25 +254,31 @@ def _settle(account: Account, verb: str, *, message_id: str, by: User | None, at
             assigning.close(lead=held, verb=verb, by=by, at=at, via=Via.CRM, reason="As the CRM says.", data=data)
 
 
-def _back_to_pool(lead: Lead, *, by: User | None, at: datetime, note: str, via: Via | None) -> None:
+def _back_to_pool(
+    lead: Lead, *, cause: Refund | None, by: User | None, at: datetime, note: str, via: Via | None
+) -> None:
     if lead.state != State.UNASSIGNED:
-        assigning.let_go(lead=lead, verb="unassign", by=by, at=at, note=note, via=via)
+        assigning.let_go(lead=lead, verb="unassign", by=by, at=at, note=note, cause=cause, via=via)
     assigning.route_anew(lead=lead, at=at)
 
 
-def _by_hand(lead: Lead, *, to: AE, by: User | None, at: datetime, note: str, via: Via | None) -> None:
+def _by_hand(
+    lead: Lead, *, to: AE, cause: Refund | None, by: User | None, at: datetime, note: str, via: Via | None
+) -> None:
     if not to.works:
         raise NotAvailable(f"{to.name} no longer works leads: choose another AE.")
     if why := moves.refusal(lead=lead, verb="reassign"):
         raise moves.IllegalMove(why)
     if lead.ae_id == to.pk:
         raise NotAvailable(f"{to.name} has the lead already: choose another AE.")
-    refunded = assigning.take_back(lead=lead, at=at)
+    ended = moves.end_assignment(lead=lead, at=at)
     record: dict[str, Any] = {"chosen": to.pk, "why": note or f"Given to {to.name} by hand."}
     how, pool = How.BY_HAND, assigning.pool_by_hand(lead=lead, to=to)
-    if refunded and (passed := assigning.pass_turn(pool=refunded[0], turn=refunded[1], to=to, at=at)):
-        how, pool = How.PASSED, refunded[0]
-        record["turn"] = decision.turn_record(passed)
+    if passed := turns.pass_on(ended, to=to, at=at):
+        how, pool = How.PASSED, passed[0]
+        record["turn"] = decision.turn_record(passed[1])
+    elif told := turns.give_back(ended, cause=cause, at=at):
+        record["why"] = f"{record['why'].rstrip('.')}. {told}"
     assigning.give(lead=lead, pool=pool, ae=to, how=how, verb="reassign", decision=record, by=by, at=at, via=via)
 
 
@@ -271,6 +287,8 @@ def _release(lead: Lead, *, at: datetime) -> bool:
         held = moves.lock(lead=lead)
         if held.ae is None or not held.is_open or held.ae.works:
             return False
-        assigning.let_go(lead=held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.")
+        assigning.let_go(
+            lead=held, verb="release", by=None, at=at, note=f"{held.ae.name} no longer works leads.", cause=Refund.LEFT
+        )
         assigning.route_anew(lead=held, at=at)
     return True

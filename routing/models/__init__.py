@@ -1,6 +1,7 @@
 """The nouns of the storey that acts."""
 
 from routing.models.leads import (
+    CLAIMED,
     HELD,
     MQL,
     Assignment,
@@ -10,6 +11,7 @@ from routing.models.leads import (
     Lead,
     LeadMove,
     Origin,
+    Refund,
     Stage,
     State,
     Via,
@@ -31,6 +33,7 @@ from routing.models.sla import SLA, Breach, Heartbeat, Outage
 
 __all__ = [
     "AE",
+    "CLAIMED",
     "HELD",
     "MQL",
     "SLA",
@@ -53,6 +56,7 @@ __all__ = [
     "Origin",
     "Outage",
     "Pool",
+    "Refund",
     "RoutingRule",
     "Stage",
     "State",

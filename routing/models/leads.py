@@ -66,6 +66,22 @@ class Via(models.TextChoices):
     CRM = "crm", "CRM"
 
 
+class Refund(models.TextChoices):
+    """For what a turn is given back: the first three are claimed by people, the others seen by the system."""
+
+    DUPLICATE = "duplicate", "the lead is a duplicate"
+    TERRITORY = "territory", "the lead belongs to another territory"
+    NOT_A_LEAD = "not_a_lead", "it is not a lead"
+    OVERDUE = "overdue", "it was not touched in time and went to another"
+    LEFT = "left", "its AE no longer works leads"
+    CAME_BACK = "came_back", "it went back to the AE who had been away"
+    PASSED = "passed", "the turn went with the lead to another, by hand"
+    EARLIER = "earlier", "before causes were asked for"
+
+
+CLAIMED = Refund.choices[:3]
+
+
 class CloseReason(models.Model):
     """A reason for which leads are closed by people; the list is the admin's."""
 
@@ -79,11 +95,17 @@ class CloseReason(models.Model):
     needs_words = models.BooleanField(default=False)  # says nothing without them: "Other"
     is_active = models.BooleanField(default=True)  # offered; one that leads were closed for is kept for ever
     place = models.PositiveSmallIntegerField(default=0)  # in the list
+    # The cause for which it gives back the turn; empty: it does not.
+    refunds = models.CharField(max_length=10, choices=CLAIMED, blank=True, default="")
 
     class Meta:
         constraints = [
             models.UniqueConstraint("kind", Lower("name"), name="reason_is_listed_once"),
             models.CheckConstraint(condition=~Q(name=""), name="reason_has_a_name"),
+            models.CheckConstraint(
+                condition=Q(refunds="") | Q(kind="disqualify", refunds__in=[cause for cause, _ in CLAIMED]),
+                name="reason_refunds_what_was_no_lead",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -326,14 +348,18 @@ class Assignment(models.Model):
     # Every candidate with each gate's verdict, weights, credits before and after, and the reason: see leads.assigning.
     decision = models.JSONField()
     released_at = models.DateTimeField(null=True, blank=True)  # the lead left this AE, or was closed
-    refunded = models.BooleanField(default=False)  # the turn was given back
+    # For what the turn was given back; empty: it was not.
+    refunded_for = models.CharField(max_length=10, choices=Refund.choices, blank=True, default="")
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(refunded=False)
+                condition=Q(refunded_for="")
                 | Q(how__in=["rotation", "passed"], ae__isnull=False, released_at__isnull=False),
                 name="only_a_turn_taken_is_refunded",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_for="") | Q(refunded_for__in=Refund.values), name="refund_has_a_cause"
             ),
             # A lead is with one AE at a time.
             models.UniqueConstraint(
@@ -350,3 +376,8 @@ class Assignment(models.Model):
 
     def __str__(self) -> str:
         return f"lead {self.lead_id} to AE {self.ae_id} ({self.how})"
+
+    @property
+    def refunded(self) -> bool:
+        """Whether the turn was given back."""
+        return self.refunded_for != ""

@@ -124,6 +124,7 @@ class AtBreach(models.TextChoices):
 
     ESCALATE = "escalate", "the manager is shown it, and it stays"
     REASSIGN = "reassign", "it goes to another, by turn; the turn is refunded"
+    FORFEIT = "forfeit", "it goes to another, by turn; who missed it has had the turn"
 
 
 class Pool(models.Model):
@@ -138,6 +139,8 @@ class Pool(models.Model):
     # Who leaves for at least `long_absence_days` gets no leads in the `stop_days` before; 0: until the last moment.
     stop_days = models.PositiveSmallIntegerField(default=0)
     long_absence_days = models.PositiveSmallIntegerField(default=5)
+    # Within so many days of its assignment the turn of a lead is given back for what people claim; 0: never.
+    credit_days = models.PositiveSmallIntegerField(default=7)
     at_breach = models.CharField(max_length=8, choices=AtBreach.choices, default=AtBreach.ESCALATE)
     created_at = models.DateTimeField()
 

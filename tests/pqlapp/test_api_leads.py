@@ -110,8 +110,13 @@ class TestLeads:
         assert act(world, "reassign", {"ae": 10**15}, by="manager", status=422)["faults"][0]["path"] == "ae"
 
     def test_go_back_to_the_pool_by_null(self, world: World) -> None:
-        world_lead = act(world, "reassign", {"ae": None}, by="manager")
-        assert world_lead["assignments"][0]["refunded"] is True
+        faults = act(world, "reassign", {"ae": None, "cause": "left"}, by="manager", status=422)["faults"]
+        assert faults[0]["path"] == "cause"
+        world_lead = act(world, "reassign", {"ae": None, "cause": "territory"}, by="manager")
+        assert (world_lead["assignments"][0]["refunded"], world_lead["assignments"][0]["refunded_for"]) == (
+            True,
+            "territory",
+        )
         assert Lead.objects.get().state in ("assigned", "unassigned")
 
     def test_reassign_has_to_say_to_whom(self, world: World) -> None:

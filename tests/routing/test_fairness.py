@@ -193,7 +193,7 @@ class TestEverythingAtOnce:
             assert [a.ae_id for a in standing] == ([lead.ae_id] if lead.ae_id else [])
         for pool in (west, east):
             net = Counter(
-                Assignment.objects.filter(pool=pool, how="rotation", ae__isnull=False, refunded=False).values_list(
+                Assignment.objects.filter(pool=pool, how="rotation", ae__isnull=False, refunded_for="").values_list(
                     "ae", flat=True
                 )
             )

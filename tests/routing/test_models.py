@@ -127,7 +127,7 @@ class TestAssignment:
             "at": NOW,
             "decision": {},
             "released_at": NOW,
-            "refunded": True,
+            "refunded_for": "duplicate",
         }
         with pytest.raises(IntegrityError, match="only_a_turn_taken_is_refunded"):
             Assignment.objects.create(**given, how="by_hand")

@@ -26,7 +26,7 @@ from routing.models import Assignment
 
 COLUMNS = (
     *("id", "at", "lead", "account", "tier", "pool", "how", "ae", "why", "cost", "credit_before", "credit_after"),
-    *("eligible", "candidates", "released_at", "refunded"),
+    *("eligible", "candidates", "released_at", "refunded_for"),
 )
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would work them out
 
@@ -130,7 +130,7 @@ def _values(made: Assignment) -> tuple[Any, ...]:
         *(made.pool and made.pool.name, made.how, made.ae and made.ae.user.get_username(), made.decision["why"]),
         *(made.decision.get("cost"), chosen.get("credit_before"), chosen.get("credit_after")),
         *(sum(one["eligible"] for one in candidates), len(candidates)),
-        *(made.released_at and made.released_at.isoformat(), made.refunded),
+        *(made.released_at and made.released_at.isoformat(), made.refunded_for),
     )
 
 
