@@ -297,24 +297,6 @@ def _judge(
     return map(reader.read, _rows(document, binding, params, signal_ids))
 
 
-# What of a judgement many accounts may have alike, in this order.
-ALIKE = ("usage", "fit", "status", "why", "tier", "held", "met", "raw")
-Alike = tuple[int, int, models.Status, str | None, str, bool, tuple[str, ...], tuple[bool, ...], tuple[int, ...]]
-Turn = tuple[int, date, int, date | None, date | None]
-
-
-def read(document: Document, kinds: Iterable[Mapping[str, Any]], turns: Iterable[Turn]) -> Iterator[Judgement]:
-    """Yield the judgement of each turn, without detail.
-
-    A kind is what many judgements have alike: the columns ALIKE of a document's statement, and its number `n`. A turn
-    is (account, day, number of its kind, goal_on, sign_up).
-    """
-    reader = _Reader(document, detail=False)
-    alike = {row["n"]: reader.alike(row) for row in kinds}
-    for account, day, kind, goal_on, sign_up in turns:
-        yield Judgement(account, day, *alike[kind], goal_on, sign_up, None)
-
-
 class _Reader:
     """Makes judgements of the rows that a document's statement answers with."""
 
@@ -323,7 +305,7 @@ class _Reader:
         self.pql = {tier.name for tier in document.tiers if tier.pql}
         self.blank = _form(document) if detail else None
 
-    def alike(self, row: Mapping[str, Any]) -> Alike:
+    def alike(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the fields of a judgement from usage to raw."""
         tier = "" if row["tier"] is None else self.names[row["tier"]]
         held = tuple(self.names[i] for i in row["held"])

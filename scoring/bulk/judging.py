@@ -2,12 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import structlog
@@ -16,18 +15,17 @@ from scoring import engine
 from scoring.bulk import copying, files
 from scoring.bulk.files import Manifest
 from scoring.bulk.refreshing import place, present
+from scoring.bulk.said import NEVER, Kinds, Numbers, Said, day_of, of_judgements
 from scoring.compiler import sql
 from scoring.compiler.dialects import DUCKDB
 from scoring.compiler.plan import Fold, Plan, plan
 from scoring.compiler.query import Staged
-from scoring.engine import Judgement, Subject
+from scoring.engine import Judgement
 from scoring.language import Document
 
 log = structlog.get_logger(__name__)
 
 MEMORY = "2GB"  # that judging may take, before it goes on with files
-ROWS = 10_000  # read at once
-ALIKE = ", ".join(engine.ALIKE)
 DIGEST = 16  # bytes
 VALUES_KEPT = 8  # of the documents that were judged last
 
@@ -52,32 +50,59 @@ class Judged:
 
     complete_at: datetime | None  # all that was committed by then was looked at; None: PostgreSQL looked just now
     why_not: str | None  # why the mirror was not asked; None: it was
-    # By day and account. The first judgement of each account, and then each that differs from the one before it: an
-    # account's judgement holds on all of the days until its next one.
-    judgements: Iterator[Judgement]
+    said: Said
+
+    @property
+    def judgements(self) -> Iterator[Judgement]:
+        """By day and account the first judgement of each account, and then each that differs from the one before it.
+
+        An account's judgement holds on all of the days until its next one.
+        """
+        return self.said.judgements()
 
 
 def judge(
-    document: Document, *, days: Sequence[date], accounts: Sequence[int] | None = None, since: datetime | None = None
+    document: Document,
+    *,
+    days: Sequence[date],
+    accounts: Sequence[int] | None = None,
+    since: datetime | None = None,
+    on_day: Callable[[date], object] = lambda day: None,
 ) -> Judged:
-    """Return the judgements of each account (of all if None) on each of the days, without detail.
+    """Return what the document says of each account (of all if None) on each of the days, without detail.
 
-    The mirror is asked if it is complete at `since` or later (None: however old it is). What is left unsaid of a day is
-    what was said last. Visitors and deserted homes are no subjects. Raises engine.SignalsMissing.
+    The mirror is asked if it is complete at `since` or later (None: however old it is). `on_day` is told of each day
+    that was judged. Visitors and deserted homes are no subjects. Raises engine.SignalsMissing.
     """
     signal_ids = engine.stored_signals(document)
     span = sorted(set(days))
     try:
-        if document.level != "account":
-            raise NotOnMirror("the mirror does not hold what is said of users")
-        mirror = _usable(since)
-        judgements = _on_mirror(mirror, place(), document, signal_ids, span, accounts)
-        return Judged(mirror.complete_at, None, judgements)
+        mirror = _usable(document, since)
+        said = _on_mirror(mirror, place(), document, signal_ids, span, accounts)
     except NotOnMirror as reason:
-        return Judged(None, str(reason), _by_postgres(document, signal_ids, span, accounts))
+        return Judged(None, str(reason), _by_postgres(document, signal_ids, span, accounts, on_day))
+    for day in span:
+        on_day(day)
+    return Judged(mirror.complete_at, None, said)
 
 
-def _usable(since: datetime | None) -> Manifest:
+def judge_pairs(
+    document: Document, *, pairs: Sequence[tuple[int, date]], since: datetime | None = None
+) -> Iterable[Judgement]:
+    """Return the judgement of each (account, day) pair, without detail; the mirror is asked as by `judge`.
+
+    Raises engine.SignalsMissing.
+    """
+    try:
+        mirror = _usable(document, since)
+        return _pairs_on_mirror(mirror, place(), document, engine.stored_signals(document), pairs)
+    except NotOnMirror:
+        return engine.judge_pairs(document, pairs=pairs, detail=False)
+
+
+def _usable(document: Document, since: datetime | None) -> Manifest:
+    if document.level != "account":
+        raise NotOnMirror("the mirror does not hold what is said of users")
     mirror = present()
     if mirror is None:
         raise NotOnMirror("there is no mirror")
@@ -87,18 +112,20 @@ def _usable(since: datetime | None) -> Manifest:
 
 
 def _by_postgres(
-    document: Document, signal_ids: Mapping[str, int], days: Sequence[date], accounts: Sequence[int] | None
-) -> Iterator[Judgement]:
+    document: Document,
+    signal_ids: Mapping[str, int],
+    days: Sequence[date],
+    accounts: Sequence[int] | None,
+    on_day: Callable[[date], object] = lambda day: None,
+) -> Said:
     """One statement a day: PostgreSQL plans that much better than all days at once."""
-    last: dict[Subject, Judgement] = {}
-    for day in days:
-        judged = engine.judge(document, as_of=day, accounts=accounts, detail=False, signal_ids=signal_ids)
-        for judgement in sorted(judged, key=lambda j: (j.account_id, j.user_id or 0)):
-            subject = judgement.account_id, judgement.user_id
-            before = last.get(subject)
-            if before is None or replace(before, as_of=day) != judgement:
-                last[subject] = judgement
-                yield judgement
+
+    def judged() -> Iterator[list[Judgement]]:
+        for day in days:
+            yield engine.judge(document, as_of=day, accounts=accounts, detail=False, signal_ids=signal_ids)
+            on_day(day)
+
+    return of_judgements(document, days, judged())
 
 
 def _on_mirror(
@@ -108,16 +135,33 @@ def _on_mirror(
     signal_ids: Mapping[str, int],
     days: Sequence[date],
     accounts: Sequence[int] | None,
-) -> Iterator[Judgement]:
-    """Judge all days at once. Raises NotOnMirror before anything is returned."""
-    asked = ask(mirror, where, document, signal_ids, days, accounts)
-    said = _said(asked)
-    try:
-        kinds = next(said)
-    except CANNOT_TELL as e:
-        log.warning("mirror_not_used", reason=str(e))
-        raise NotOnMirror(f"the mirror cannot tell: {e}") from e
-    return engine.read(document, kinds, said)
+) -> Said:
+    """Judge all days at once. Raises NotOnMirror."""
+    with _told(ask(mirror, where, document, signal_ids, days, accounts)) as (duck, asked):
+        kinds, rows = _kinds(duck, asked, document), _rows(duck)
+    shape = len(days), len(rows["account_id"]) // len(days)
+    subjects = [(account, None) for account in rows["account_id"][: shape[1]].tolist()]
+    kind, goal_on, sign_up = (rows[name].reshape(shape) for name in ("n", "goal_on", "sign_up"))
+    return Said(document, days, subjects, kinds, kind, goal_on, sign_up)
+
+
+def _pairs_on_mirror(
+    mirror: Manifest,
+    where: Path,
+    document: Document,
+    signal_ids: Mapping[str, int],
+    pairs: Sequence[tuple[int, date]],
+) -> list[Judgement]:
+    """Raises NotOnMirror."""
+    if not pairs:
+        return []
+    with _told(ask_pairs(mirror, where, document, signal_ids, pairs)) as (duck, asked):
+        kinds, rows = _kinds(duck, asked, document), _rows(duck)
+    columns = (rows[name].tolist() for name in ("account_id", "as_of", "n", "goal_on", "sign_up"))
+    return [
+        Judgement(account, date.fromordinal(day), *kinds.alike(n), day_of(goal_on), day_of(sign_up), None)
+        for account, day, n, goal_on, sign_up in zip(*columns, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +187,46 @@ def ask(
     days: Sequence[date],
     accounts: Sequence[int] | None,
 ) -> Asked:
-    """Return how the mirror is asked for the judgements. Raises NotOnMirror."""
+    """Return how the mirror is asked for the judgements on all of the days. Raises NotOnMirror."""
+    if not days:
+        raise NotOnMirror("there is no day to judge")
+    binding = replace(sql.EVERYONE if len(days) == 1 else sql.GRID, all_accounts=accounts is None, detail=False)
+    params = {"as_of": days[0], "days": list(days)} | ({} if accounts is None else {"accounts": list(accounts)})
+    asked = _asked(mirror, where, document, signal_ids, binding, (days[0], days[-1]), params)
+    return asked if accounts is not None else replace(asked, values=where / f"values-{_digest(asked)}.parquet")
+
+
+def ask_pairs(
+    mirror: Manifest,
+    where: Path,
+    document: Document,
+    signal_ids: Mapping[str, int],
+    pairs: Sequence[tuple[int, date]],
+) -> Asked:
+    """Return how the mirror is asked for the judgements of (account, day) pairs. Raises NotOnMirror."""
+    days = [day for _, day in pairs]
+    params = {"accounts": [account for account, _ in pairs], "days": days}
+    binding = replace(sql.PAIRS, detail=False)
+    return _asked(mirror, where, document, signal_ids, binding, (min(days), max(days)), params)
+
+
+def _asked(
+    mirror: Manifest,
+    where: Path,
+    document: Document,
+    signal_ids: Mapping[str, int],
+    binding: sql.Binding,
+    span: tuple[date, date],
+    params: Mapping[str, object],
+) -> Asked:
     laid_out = plan(document)
     _check(mirror, laid_out, signal_ids)
-    binding = replace(sql.EVERYONE if len(days) == 1 else sql.GRID, all_accounts=accounts is None, detail=False)
     staged = sql.compile_staged(laid_out, binding, signal_ids, DUCKDB)
-    of_whom: dict[str, object] = {} if accounts is None else {"accounts": list(accounts)}
-    params = {**staged.params, "as_of": days[0], "days": list(days), **of_whom}
     relations = _facts(mirror, where) | {
-        f"tile_{signal_ids[fold.name]:d}": _tiles(mirror, where, signal_ids[fold.name], fold, days)
+        f"tile_{signal_ids[fold.name]:d}": _tiles(mirror, where, signal_ids[fold.name], fold, span)
         for fold in laid_out.folds
     }
-    asked = Asked(where, relations, staged, params, None)
-    return asked if accounts is not None else replace(asked, values=where / f"values-{_digest(asked)}.parquet")
+    return Asked(where, relations, staged, {**staged.params, **params}, None)
 
 
 def _facts(mirror: Manifest, where: Path) -> dict[str, str]:
@@ -165,7 +236,7 @@ def _facts(mirror: Manifest, where: Path) -> dict[str, str]:
     }
 
 
-def _tiles(mirror: Manifest, where: Path, signal: int, fold: Fold, days: Sequence[date]) -> str:
+def _tiles(mirror: Manifest, where: Path, signal: int, fold: Fold, days: tuple[date, date]) -> str:
     """The tiles of a signal, without the months that no window of any of the days reaches."""
     within = fold.windows[-1]
     first = date.min if within is None else (days[0] - timedelta(days=within - 1)).replace(day=1)
@@ -192,46 +263,47 @@ def _check(mirror: Manifest, laid_out: Plan, signal_ids: Mapping[str, int]) -> N
         raise NotOnMirror(f"the mirror cannot hold all values of the trait {unfit[0]!r} exactly")
 
 
-def _said(asked: Asked) -> Iterator[Any]:
-    """Yield the kinds of judgements, when all is judged; then the turns (see engine.read)."""
-    with judged(asked) as duck:
-        for statement in TURNS:
-            duck.execute(statement)
-        kinds = duck.execute("SELECT * FROM kind")
-        names = [column[0] for column in kinds.description or ()]
-        yield [dict(zip(names, row, strict=True)) for row in kinds.fetchall()]
-        duck.execute("SELECT * FROM turn ORDER BY as_of, account_id")
-        while batch := duck.fetchmany(ROWS):
-            yield from batch
-
-
-# Many judgements are alike: each kind is handed over once. Of the days of an account those are left on which something
-# differs from the day before among them.
-_SAME_KIND = " AND ".join(f"said.{column} IS NOT DISTINCT FROM kind.{column}" for column in engine.ALIKE)
-_BEFORE = "OVER (PARTITION BY account_id ORDER BY as_of)"
-TURNS = (
-    f"CREATE TEMP TABLE kind AS SELECT row_number() OVER () AS n, * FROM (SELECT DISTINCT {ALIKE} FROM said)",  # noqa: S608
-    f"""CREATE TEMP TABLE turn AS
-    SELECT account_id, said.as_of, n, goal_on, sign_up FROM said JOIN kind ON {_SAME_KIND}
-    QUALIFY row_number() {_BEFORE} = 1
-        OR row(n, goal_on, sign_up) IS DISTINCT FROM lag(row(n, goal_on, sign_up)) {_BEFORE}""",  # noqa: S608
-)
-
-
 @contextmanager
-def judged(asked: Asked) -> Iterator[files.Engine]:
-    """Give a DuckDB that has a table `said`: the rows that the document's statement answers with."""
-    with files.engine(asked.where, files.READING, memory_limit=MEMORY) as (duck, work):
-        if asked.values is not None and asked.values.exists():
-            os.utime(asked.values)
-            duck.execute(f"CREATE TEMP VIEW read AS {kept(duck, asked.values)}")
-        else:
-            read(duck, asked)
-            if asked.values is not None:
-                _keep(duck, work, asked.values)
-        answer = asked.staged.answer
-        duck.execute(f"CREATE TEMP TABLE said AS {answer}", asked.given(answer))
-        yield duck
+def _told(asked: Asked) -> Iterator[tuple[files.Engine, Asked]]:
+    """Give a DuckDB that has the table `told`. What it raises until the end is NotOnMirror, if it cannot tell."""
+    try:
+        with files.engine(asked.where, files.READING, memory_limit=MEMORY) as (duck, work):
+            if asked.values is not None and asked.values.exists():
+                os.utime(asked.values)
+                duck.execute(f"CREATE TEMP VIEW read AS {kept(duck, asked.values)}")
+            else:
+                read(duck, asked)
+                if asked.values is not None:
+                    _keep(duck, work, asked.values)
+            conclude(duck, asked)
+            yield duck, asked
+    except CANNOT_TELL as e:
+        log.warning("mirror_not_used", reason=str(e))
+        raise NotOnMirror(f"the mirror cannot tell: {e}") from e
+
+
+def conclude(duck: files.Engine, asked: Asked) -> None:
+    """Make the tables `told` and `kind` of the table `read`, as `Staged` has them."""
+    told, alike = asked.staged.told, ", ".join(asked.staged.alike)
+    duck.execute(f"CREATE TEMP TABLE told AS {told}", asked.given(told))
+    duck.execute(
+        f"CREATE TEMP TABLE kind AS SELECT row_number() OVER () - 1 AS n, * FROM (SELECT DISTINCT {alike} FROM told)"  # noqa: S608
+    )
+
+
+def _kinds(duck: files.Engine, asked: Asked, document: Document) -> Kinds:
+    answer = asked.staged.answer
+    return Kinds.of_rows(document, duck.execute(f"{answer} ORDER BY n", asked.given(answer)).fetchnumpy())
+
+
+def _rows(duck: files.Engine) -> Mapping[str, Numbers]:
+    """Return account_id, as_of, n, goal_on and sign_up of what was told, in order; days as ordinals."""
+    columns = [name for name, *_ in duck.execute("DESCRIBE kind").fetchall()[1:]]
+    same = " AND ".join(f"told.{name} IS NOT DISTINCT FROM kind.{name}" for name in columns)
+    days = (f"coalesce({name} - DATE '0001-01-01' + 1, {NEVER}) AS {name}" for name in ("as_of", "goal_on", "sign_up"))
+    return duck.execute(
+        f"SELECT account_id, n, {', '.join(days)} FROM told JOIN kind ON {same} ORDER BY told.as_of, account_id"  # noqa: S608
+    ).fetchnumpy()
 
 
 def read(duck: files.Engine, asked: Asked) -> None:

@@ -24,7 +24,9 @@ class Staged:
 
     tables: tuple[str, ...]  # each `name AS (SELECT …)`, of those before it
     read: str  # the SELECT of what was read, of the tables
-    answer: str  # the SELECT of the answer, of a table `read` that holds it
+    told: str  # the SELECT of a row for each subject and day, of a table `read` that holds that
+    alike: tuple[str, ...]  # the columns of `told` that all the rest of a judgement follows from
+    answer: str  # the SELECT of that rest, of a table `kind` that holds these columns once each, and a number `n`
     params: Mapping[str, object]  # of all of them
 
 

@@ -38,6 +38,7 @@ from scoring.language import (
     PerUnit,
     Points,
     Qualify,
+    Rule,
     SinceLast,
     Steps,
     Trait,
@@ -63,6 +64,8 @@ class Binding:
     detail: bool = True  # also what a ledger shows, and recheck_on
 
 
+BITS = 63  # that a number holds beside its sign
+
 PAIRS = Binding(constant=False)  # params `accounts` (bigint[]) and `days` (date[]), of one length
 GRID = Binding(constant=False, all_accounts=True, grid=True, detail=False)
 FEW = Binding(constant=True)
@@ -85,11 +88,15 @@ def compile(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect
 
 
 def compile_staged(plan: Plan, binding: Binding, signal_ids: Mapping[str, int], dialect: Dialect) -> Staged:
-    """Return the statements that judge; the answer's rows are those of `compile`."""
+    """Return the statements that judge, without detail.
+
+    A row of `told` has account_id, as_of, goal_on, sign_up and what is alike; one of the answer has n, usage, fit,
+    status, why, tier and held as a row of `compile`, and r0, r1, … (met) and q0, q1, … (raw, of rules with points).
+    """
     writer = _Writer(plan, binding, signal_ids, dialect, Binder(dialect=dialect))
     tables, read = tuple(writer.sources()), f"SELECT * FROM {writer.read(writer.own())}"
-    answer = f"SELECT {writer.verdict()} FROM {writer.layers('(SELECT * FROM read) AS s')}"
-    return Staged(tables, read, answer, writer.binder.query(answer).params)
+    told, answer = writer.told(), writer.answer()
+    return Staged(tables, read, told, tuple(writer.alike()), answer, dict(writer.binder.params))
 
 
 def compile_together(
@@ -110,6 +117,16 @@ def compile_together(
         layers = writer.layers(f"(SELECT s.*, {named} FROM read AS s) AS s")
         judged.append(f"SELECT {d} AS which, {writer.verdict()} FROM {layers}")
     return binder.query(f"WITH {', '.join(ctes)} {' UNION ALL '.join(judged)}")
+
+
+def _in_bits(reading: Reading) -> bool:
+    """Whether days are counted as bits of one number: much sooner than to tell distinct ones apart."""
+    return reading.measure == "days" and reading.within is not None and reading.within <= BITS
+
+
+def _varies(rule: Rule) -> bool:
+    """Whether it gives more or fewer points when it is met."""
+    return isinstance(rule, Points) and (rule.per is not None or rule.decay is not None)
 
 
 @dataclass
@@ -143,8 +160,10 @@ class _Writer:
 
     def layers(self, read: str) -> str:
         """Put the layers on each other, the lowest on what was read."""
-        layers = [self.tested(), self.met(), self.summed(), self.scored()]
-        return reduce(lambda below, layer: f"(SELECT {layer} FROM {below}{self.say.fence}) AS s", layers, read)
+        return self.stacked((self.tested(), self.met(), self.summed(), self.scored()), read)
+
+    def stacked(self, layers: Iterable[str], lowest: str) -> str:
+        return reduce(lambda below, layer: f"(SELECT {layer} FROM {below}{self.say.fence}) AS s", layers, lowest)
 
     # -- subjects -------------------------------------------------------------------------------------
 
@@ -191,18 +210,20 @@ class _Writer:
         accounts = f"{members} JOIN {subjects} a ON a.id = m.account_id{days}"
         return f"pairs AS (SELECT m.account_id, m.user_id, {day} FROM {accounts} WHERE {is_subject})"
 
-    def rows(self, table: str, alias: str) -> str:
+    def rows(self, table: str, alias: str) -> tuple[str, str]:
         """FROM and WHERE of a table's rows for the subjects' accounts."""
         if not self.binding.constant:
             if not self.of_users:
-                return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id WHERE true"
+                return f"FROM pairs p JOIN {table} {alias} ON {alias}.account_id = p.account_id", "true"
             keys = ["account_id", "user_id"] if alias == "t" else ["account_id"]
             same = " AND ".join(f"{alias}.{key} = p.{key}" for key in keys)
             pairs = f"(SELECT DISTINCT {', '.join(keys)}, as_of FROM pairs)"
-            return f"FROM {pairs} p JOIN {table} {alias} ON {same} WHERE true"
-        if self.binding.all_accounts:
-            return f"FROM {table} {alias} WHERE true"
-        return f"FROM {table} {alias} WHERE {self.say.among(f'{alias}.account_id', self.accounts)}"
+            return f"FROM {pairs} p JOIN {table} {alias} ON {same}", "true"
+        few = "true" if self.binding.all_accounts else self.say.among(f"{alias}.account_id", self.accounts)
+        return f"FROM {table} {alias}", few
+
+    def of(self, table: str, alias: str) -> str:
+        return "{} WHERE {}".format(*self.rows(table, alias))
 
     def grouping(self, alias: str, keys: Iterable[str]) -> str:
         columns = [f"{alias}.{key}" for key in keys]
@@ -226,43 +247,58 @@ class _Writer:
         i = self.plan.folds.index(fold)
         columns = [self.grouping("t", self.keys)]
         for j, reading in enumerate(fold.measures):
-            columns.append(f"{self.measure(reading)} AS m{i}_{j}")
+            columns.append(f"{self.measure(fold, reading)} AS m{i}_{j}")
             if reading.measure in ("last", "ratio"):
                 columns.append(f"{self.newest('t.limit_last', self.window(reading.within))} AS l{i}_{j}")
         if self.binding.detail:
             columns += self.evidence(i, fold)
-        users = any(reading.measure == "users" for reading in fold.measures)
+        return (
+            f"f{i} AS (SELECT {', '.join(columns)} {self.of_tiles(fold)}"
+            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {covers('x', self.day)})"
+            f" GROUP BY {self.grouping('t', self.keys)})"
+        )
+
+    def of_tiles(self, fold: Fold) -> str:
+        """FROM and WHERE of a signal's tiles that some window holds. (With detail all: they tell what lies ahead.)"""
         tiles, of_signal = self.say.tiles(self.signal_ids[fold.name], self.binder.bind)
         if self.is_first_day_only(fold):
             tiles = f"(SELECT account_id, user_id, min(day) AS day FROM {tiles} t WHERE {of_signal} GROUP BY 1, 2)"
             of_signal = "true"
-        rows = self.rows(tiles, "t")
-        if users:
-            rows = rows.replace(" WHERE ", " LEFT JOIN scoring_productuser u ON u.id = t.user_id WHERE ", 1)
-        return (
-            f"f{i} AS (SELECT {', '.join(columns)} {rows} AND {of_signal}"
-            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {covers('x', self.day)})"
-            f"{self.reach(fold)} GROUP BY {self.grouping('t', self.keys)})"
-        )
+        by_day = self.binding.grid and not self.of_users and not self.binding.detail
+        rows, where = self.on_their_days(fold, tiles, of_signal) if by_day else self.rows(tiles, "t")
+        if any(reading.measure == "users" for reading in fold.measures):
+            rows += " LEFT JOIN scoring_productuser u ON u.id = t.user_id"
+        reached = "" if by_day or self.binding.detail else f" AND {self.window(fold.windows[-1])}"
+        return f"{rows} WHERE {where} AND {of_signal}{reached}"
+
+    def on_their_days(self, fold: Fold, tiles: str, of_signal: str) -> tuple[str, str]:
+        """Each tile with the days of judgement whose window holds it: sooner than each with all of its account's."""
+        within = fold.windows[-1]
+        days = self.say.rows([("days", "date")], ["as_of"])
+        if within is None:
+            dated = f"(SELECT DISTINCT t.day FROM {tiles} t WHERE {of_signal}) AS x"
+            reach = f"SELECT x.day, p.as_of FROM {dated} JOIN {days} ON x.day <= p.as_of"
+        else:
+            reach = f"SELECT p.as_of - n.n::int AS day, p.as_of FROM {days}, generate_series(0, {within - 1}) AS n(n)"
+        few = "true" if self.binding.all_accounts else self.say.among("t.account_id", self.accounts)
+        return f"FROM {tiles} t JOIN ({reach}) AS p ON p.day = t.day", few
 
     def is_first_day_only(self, fold: Fold) -> bool:
         """Whether one tile of each user says all: then not every tile has to meet every day."""
         measures = {reading.measure for reading in fold.measures}
         return self.binding.grid and not self.binding.detail and measures == {"first_day"}
 
-    def reach(self, fold: Fold) -> str:
-        """Leave out the tiles that no window holds. With detail they are needed: they tell what lies ahead."""
-        if self.binding.detail:
-            return ""
-        return f" AND {self.window(fold.windows[-1])}"
-
     def window_before(self, within: int) -> str:
         return f"t.day > {self.day} - {2 * within} AND t.day <= {self.day} - {within}"
 
-    def measure(self, reading: Reading) -> str:
+    def measure(self, fold: Fold, reading: Reading) -> str:
         measure, within, decay = reading
         window = self.window_before(within) if within and measure == "before" else self.window(within)
+        if not self.binding.detail and window == self.window(fold.windows[-1]):
+            window = "true"  # no other tile is read
         chosen = f"FILTER (WHERE {window})"
+        if measure == "streak" or _in_bits(reading):  # no day outside the window may be shifted
+            return f"bit_or(CASE WHEN {window} THEN {self.say.bit(self.say.days_between(self.day, 't.day'))} END)"
         match measure:
             case "count" | "before":
                 return f"coalesce(sum(t.count{self.weighed(decay)}) {chosen}, 0)"
@@ -270,8 +306,6 @@ class _Writer:
                 return f"count(DISTINCT t.user_id) FILTER (WHERE {window} AND u.known)"
             case "days":
                 return f"count(DISTINCT t.day) {chosen}"
-            case "streak":  # a mask of the days; no day outside the window may be shifted
-                return f"bit_or(CASE WHEN {window} THEN {self.say.bit(self.say.days_between(self.day, 't.day'))} END)"
             case "sum" | "max":
                 return f"{measure}(t.value_{measure}{self.weighed(decay)}) {chosen}"
             case "first_day":
@@ -327,7 +361,7 @@ class _Writer:
         keys = self.grouping("c", ["account_id"])
         return (
             f"t{i} AS (SELECT DISTINCT ON ({keys}) {keys}, c.value, c.number, c.day"
-            f" {self.rows('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
+            f" {self.of('scoring_traitchange', 'c')} AND c.key = {self.binder.bind(key, 'text')}"
             f" AND {self.say.day_of('c.at')} <= {self.day}{persons.newest_of(self.say, keys)})"
         )
 
@@ -336,7 +370,7 @@ class _Writer:
         day = self.say.day_of("c.at")
         read = self.binder.bind(list(self.plan.traits), "text[]")
         return (
-            f"traits_ahead AS (SELECT {keys}, min({day}) AS n {self.rows('scoring_traitchange', 'c')}"
+            f"traits_ahead AS (SELECT {keys}, min({day}) AS n {self.of('scoring_traitchange', 'c')}"
             f" AND c.key = ANY({read}) AND {day} > {self.day} GROUP BY {keys})"
         )
 
@@ -347,13 +381,13 @@ class _Writer:
         for k, kinds in enumerate(self.plan.outcomes):
             chosen = f"o.kind = ANY({self.binder.bind(list(kinds), 'text[]')}) AND {day} <= {self.day}"
             columns.append(f"min({day}) FILTER (WHERE {chosen}) AS o{k}")
-        rows = self.rows("scoring_outcome", "o")
+        rows = self.of("scoring_outcome", "o")
         return f"outcomes AS (SELECT {keys}, {', '.join(columns)} {rows} GROUP BY {keys})"
 
     def exclusions(self) -> str:
         keys = self.grouping("x", ["account_id"])
         return (
-            f"exclusions AS (SELECT {keys}, min(x.why) AS why {self.rows('excluded_account', 'x')}"
+            f"exclusions AS (SELECT {keys}, min(x.why) AS why {self.of('excluded_account', 'x')}"
             f" AND {covers('x', self.day)} GROUP BY {keys})"
         )
 
@@ -386,10 +420,13 @@ class _Writer:
         return f"CASE WHEN {self.say.is_known(f'u{i}.value')} THEN u{i}.{column} ELSE t{i}.{column} END"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
-        for j, (measure, _, _) in enumerate(fold.measures):
+        for j, reading in enumerate(fold.measures):
+            measure = reading.measure
             counted = f"coalesce(f{i}.m{i}_{j}, 0)"
             if measure == "streak":
                 counted = self.say.longest_run(counted)
+            if _in_bits(reading):
+                counted = self.say.bits_set(counted)
             yield f"{counted} AS m{i}_{j}" if measure in COUNTED else f"f{i}.m{i}_{j}"
             if measure in ("last", "ratio"):
                 yield f"f{i}.l{i}_{j}"
@@ -590,28 +627,70 @@ class _Writer:
     def verdict(self) -> str:
         """The columns of the answer."""
         document = self.plan.document
-        rules = range(len(document.rules))
         raw = [f"q{i}" if isinstance(rule, Points) else "0" for i, rule in enumerate(document.rules)]
-        goal = ["NULL::date"]
-        if document.goal.kinds:
-            goal.append(f"o{self.plan.outcomes.index(document.goal.kinds)}")
-        if document.goal.signal:
-            goal.append(self.column(document.goal.signal, "first_day", None))
         columns = [
             *self.keys,
             "as_of",
+            *self.standing(),
+            f"{self.say.array((f'r{i}' for i in range(len(raw))), 'boolean')} AS met",
+            f"{self.say.array(raw, 'bigint')} AS raw",
+            f"{self.goal_on()} AS goal_on",
+            "sign_up",
+        ]
+        return ", ".join([*columns, *(self.detail() if self.binding.detail else [])])
+
+    def standing(self) -> list[str]:
+        return [
             "usage",
             "fit",
             "status",
             "excluded_why AS why",
             f"CASE WHEN status = 'scored' THEN {self.tier()} END AS tier",
             f"CASE WHEN status = 'scored' THEN {self.held()} ELSE {self.say.array((), 'int')} END AS held",
-            f"{self.say.array((f'r{i}' for i in rules), 'boolean')} AS met",
-            f"{self.say.array(raw, 'bigint')} AS raw",
-            f"LEAST({', '.join(goal)}) AS goal_on",
-            "sign_up",
         ]
-        return ", ".join([*columns, *(self.detail() if self.binding.detail else [])])
+
+    def goal_on(self) -> str:
+        goal, days = self.plan.document.goal, ["NULL::date"]
+        if goal.kinds:
+            days.append(f"o{self.plan.outcomes.index(goal.kinds)}")
+        if goal.signal:
+            days.append(self.column(goal.signal, "first_day", None))
+        return f"LEAST({', '.join(days)})"
+
+    # -- the same in two steps, since many judgements are alike ----------------------------------------
+
+    def alike(self) -> dict[str, str]:
+        """By name what a judgement follows from: the rules met, in bits, and points that these do not tell."""
+        rules = self.plan.document.rules
+        words = {
+            f"b{start}": " + ".join(f"CASE WHEN r{i} THEN {bit}::bigint ELSE 0 END" for i, bit in bits)
+            for start, bits in self.words()
+        }
+        points = {f"q{i}": self.raw(i, rule) for i, rule in enumerate(rules) if _varies(rule)}
+        return {"excluded_why": "excluded_why", "inside": "inside", **words, **points}
+
+    def words(self) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Yield numbers that hold as many rules as they can: the first one's place, and each place with its bit."""
+        rules = range(len(self.plan.document.rules))
+        for start in rules[::BITS]:
+            yield start, [(i, 1 << (i - start)) for i in rules[start : start + BITS]]
+
+    def told(self) -> str:
+        alike = ", ".join(f"{text} AS {name}" for name, text in self.alike().items())
+        layers = self.stacked((self.tested(), self.met()), "(SELECT * FROM read) AS s")
+        return f"SELECT {', '.join(self.keys)}, as_of, {self.goal_on()} AS goal_on, sign_up, {alike} FROM {layers}"
+
+    def answer(self) -> str:
+        rules = self.plan.document.rules
+        met = [f"(b{start} & {bit}::bigint) <> 0 AS r{i}" for start, bits in self.words() for i, bit in bits]
+        fixed = [
+            f"{self.raw(i, rule)} AS q{i}"
+            for i, rule in enumerate(rules)
+            if isinstance(rule, Points) and not _varies(rule)
+        ]
+        layers = (", ".join(["*", *met]), ", ".join(["s.*", *fixed]), self.scored())
+        each = [f"r{i}" for i in range(len(rules))] + [f"q{i}" for i, r in enumerate(rules) if isinstance(r, Points)]
+        return f"SELECT {', '.join(['n', *self.standing(), *each])} FROM {self.stacked(layers, 'kind')}"
 
     def qualified(self) -> Iterator[tuple[int, int]]:
         """Yield (rule, tier) of the rules that qualify."""

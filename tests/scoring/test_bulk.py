@@ -60,13 +60,15 @@ def on_mirror(
     span: Sequence[date],
     accounts: Sequence[int] | None = None,
 ) -> list[engine.Judgement]:
-    return list(judging._on_mirror(mirror, place, document, engine.stored_signals(document), span, accounts))
+    said = judging._on_mirror(mirror, place, document, engine.stored_signals(document), span, accounts)
+    return list(said.judgements())
 
 
 def by_postgres(
     document: language.Document, span: Sequence[date], accounts: Sequence[int] | None = None
 ) -> list[engine.Judgement]:
-    return list(judging._by_postgres(document, engine.stored_signals(document), span, accounts))
+    said = judging._by_postgres(document, engine.stored_signals(document), span, accounts)
+    return list(said.judgements())
 
 
 def rules(*whens: str) -> language.Document:
