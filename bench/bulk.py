@@ -206,14 +206,14 @@ class Raw:
             )
         csv.unlink()
 
-    def run(self, asked: Any, signals: dict[int, tuple[str, bool]], *, own: bool) -> list[Any]:
+    def run(self, asked: Any, doc: Any, signals: dict[int, tuple[str, bool]], *, own: bool) -> Any:
         """Return the answer of the same small statements, over events."""
         from scoring.bulk import judging
 
         with duckdb.connect(str(self.own), read_only=True) if own else duckdb.connect() as duck:
             tiles = {f"tile_{signal}": self.tiles(*of, own=own) for signal, of in signals.items()}
             judging.read(duck, replace(asked, relations={**asked.relations, **tiles}))
-            return answered(duck, asked)
+            return judging.conclude(duck, asked, doc)
 
     def tiles(self, name: str, only_pro: bool, *, own: bool) -> str:
         """Return the SELECT of the events of a signal as if each were a tile."""
@@ -227,11 +227,11 @@ class Raw:
         )
 
 
-def answered(duck: duckdb.DuckDBPyConnection, asked: Any) -> list[Any]:
-    """Judge by what was read, and return all rows."""
-    answer = asked.staged.answer
-    rows: list[Any] = duck.execute(f"{answer} ORDER BY account_id", asked.given(answer)).fetchall()
-    return rows
+def told(answer: Any) -> list[Any]:
+    """Return what was said of each account, in full."""
+    kinds, rows = answer
+    columns = (rows[name].tolist() for name in ("account_id", "as_of", "n", "goal_on", "sign_up"))
+    return [(account, *kinds.alike(n), *days) for account, as_of, n, *days in zip(*columns, strict=True)]
 
 
 EVENTS = """SELECT account_id, identity_id AS user_id, name, at AT TIME ZONE 'UTC' AS at, message_id, properties
@@ -282,20 +282,21 @@ def everybody(mirror: Any, raw: Raw) -> None:
     signals = by_id(doc)
     asked = judging.ask(mirror, refreshing.place(), doc, engine.stored_signals(doc), [TODAY], None)
 
-    def on_mirror() -> list[Any]:
+    def on_mirror() -> Any:
         with files.engine(refreshing.place(), files.READING) as (duck, _):
             judging.read(duck, asked)
-            return answered(duck, asked)
+            return judging.conclude(duck, asked, doc)
 
     took, answers = in_turns(
         {
             "mirror": on_mirror,
-            "parquet": lambda: raw.run(asked, signals, own=False),
-            "own": lambda: raw.run(asked, signals, own=True),
+            "parquet": lambda: raw.run(asked, doc, signals, own=False),
+            "own": lambda: raw.run(asked, doc, signals, own=True),
         }
     )
-    equal = answers["mirror"] == answers["parquet"] == answers["own"]
-    say(f"equal rows, {len(answers['mirror']):,} of each", "yes" if equal else "NO", "yes", holds=equal)
+    rows = {name: told(answer) for name, answer in answers.items()}
+    equal = rows["mirror"] == rows["parquet"] == rows["own"]
+    say(f"equal rows, {len(rows['mirror']):,} of each", "yes" if equal else "NO", "yes", holds=equal)
     for name, words in (("parquet", "raw Parquet with JSON"), ("own", "DuckDB's own table of raw events")):
         ratio = took[name] / took["mirror"]
         told = f"{ratio:.1f} times faster than {words} ({took['mirror']:.2f} and {took[name]:.2f} s)"
@@ -342,20 +343,22 @@ def rescoring() -> None:
 def backtest() -> None:
     """26 weeks at 10 conditions: the mirror, and PostgreSQL day by day."""
     from scoring import bulk, engine
-    from scoring.bulk import judging
+    from scoring.bulk import judging, refreshing
 
     doc = document(10)
     ids = engine.stored_signals(doc)
 
-    def on_mirror() -> list[Any]:
+    def on_mirror() -> Any:
+        for kept in refreshing.place().glob("values-*"):
+            kept.unlink()
         judged = bulk.judge(doc, days=WEEKS)
         assert judged.why_not is None, judged.why_not
-        return list(judged.judgements)
+        return judged.said
 
     mirror = statistics.median(timed(on_mirror)[0] for _ in range(ROUNDS))
-    loop, by_postgres = timed(lambda: list(judging._by_postgres(doc, ids, WEEKS, None)))
-    turns = on_mirror()
-    equal = turns == by_postgres
+    loop, by_postgres = timed(lambda: judging._by_postgres(doc, ids, WEEKS, None))
+    turns = list(on_mirror().judgements())
+    equal = turns == list(by_postgres.judgements())
     say(f"equal turns of 26 weeks, {len(turns):,}", "yes" if equal else "NO", "yes", holds=equal)
     told = f"{mirror:.2f} s, {loop / mirror:.1f} times faster than PostgreSQL ({loop:.1f} s)"
     say("26 weeks at 10 conditions", told, "5 s, 8 times", holds=mirror <= 5 and loop >= 8 * mirror)
@@ -365,8 +368,8 @@ def thresholds() -> None:
     """Judge everybody by the same conditions with other points."""
     from scoring import bulk
 
-    def judged(points: int) -> list[Any]:
-        return list(bulk.judge(document(50, points), days=[TODAY]).judgements)
+    def judged(points: int) -> Any:
+        return bulk.judge(document(50, points), days=[TODAY]).said
 
     judged(5)
     took = statistics.median(timed(partial(judged, points))[0] for points in (6, 7, 8))

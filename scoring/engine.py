@@ -297,6 +297,10 @@ def _judge(
     return map(reader.read, _rows(document, binding, params, signal_ids))
 
 
+# The fields of a judgement from usage to raw, which many of them have alike.
+Alike = tuple[int, int, models.Status, str | None, str, bool, tuple[str, ...], tuple[bool, ...], tuple[int, ...]]
+
+
 class _Reader:
     """Makes judgements of the rows that a document's statement answers with."""
 
@@ -305,7 +309,7 @@ class _Reader:
         self.pql = {tier.name for tier in document.tiers if tier.pql}
         self.blank = _form(document) if detail else None
 
-    def alike(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    def alike(self, row: Mapping[str, Any]) -> Alike:
         """Return the fields of a judgement from usage to raw."""
         tier = "" if row["tier"] is None else self.names[row["tier"]]
         held = tuple(self.names[i] for i in row["held"])

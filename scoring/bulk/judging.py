@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -137,8 +136,7 @@ def _on_mirror(
     accounts: Sequence[int] | None,
 ) -> Said:
     """Judge all days at once. Raises NotOnMirror."""
-    with _told(ask(mirror, where, document, signal_ids, days, accounts)) as (duck, asked):
-        kinds, rows = _kinds(duck, asked, document), _rows(duck)
+    kinds, rows = _answer(ask(mirror, where, document, signal_ids, days, accounts), document)
     shape = len(days), len(rows["account_id"]) // len(days)
     subjects = [(account, None) for account in rows["account_id"][: shape[1]].tolist()]
     kind, goal_on, sign_up = (rows[name].reshape(shape) for name in ("n", "goal_on", "sign_up"))
@@ -155,8 +153,7 @@ def _pairs_on_mirror(
     """Raises NotOnMirror."""
     if not pairs:
         return []
-    with _told(ask_pairs(mirror, where, document, signal_ids, pairs)) as (duck, asked):
-        kinds, rows = _kinds(duck, asked, document), _rows(duck)
+    kinds, rows = _answer(ask_pairs(mirror, where, document, signal_ids, pairs), document)
     columns = (rows[name].tolist() for name in ("account_id", "as_of", "n", "goal_on", "sign_up"))
     return [
         Judgement(account, date.fromordinal(day), *kinds.alike(n), day_of(goal_on), day_of(sign_up), None)
@@ -263,9 +260,10 @@ def _check(mirror: Manifest, laid_out: Plan, signal_ids: Mapping[str, int]) -> N
         raise NotOnMirror(f"the mirror cannot hold all values of the trait {unfit[0]!r} exactly")
 
 
-@contextmanager
-def _told(asked: Asked) -> Iterator[tuple[files.Engine, Asked]]:
-    """Give a DuckDB that has the table `told`. What it raises until the end is NotOnMirror, if it cannot tell."""
+Columns = Mapping[str, Numbers]
+
+
+def _answer(asked: Asked, document: Document) -> tuple[Kinds, Columns]:
     try:
         with files.engine(asked.where, files.READING, memory_limit=MEMORY) as (duck, work):
             if asked.values is not None and asked.values.exists():
@@ -275,35 +273,31 @@ def _told(asked: Asked) -> Iterator[tuple[files.Engine, Asked]]:
                 read(duck, asked)
                 if asked.values is not None:
                     _keep(duck, work, asked.values)
-            conclude(duck, asked)
-            yield duck, asked
+            return conclude(duck, asked, document)
     except CANNOT_TELL as e:
         log.warning("mirror_not_used", reason=str(e))
         raise NotOnMirror(f"the mirror cannot tell: {e}") from e
 
 
-def conclude(duck: files.Engine, asked: Asked) -> None:
-    """Make the tables `told` and `kind` of the table `read`, as `Staged` has them."""
-    told, alike = asked.staged.told, ", ".join(asked.staged.alike)
-    duck.execute(f"CREATE TEMP TABLE told AS {told}", asked.given(told))
-    duck.execute(
-        f"CREATE TEMP TABLE kind AS SELECT row_number() OVER () - 1 AS n, * FROM (SELECT DISTINCT {alike} FROM told)"  # noqa: S608
-    )
+def conclude(duck: files.Engine, asked: Asked, document: Document) -> tuple[Kinds, Columns]:
+    """Return what follows from the table `read`: the kinds of judgements, and a row for each subject and day.
+
+    A row has account_id, n (of its kind), and the ordinals as_of, goal_on and sign_up; they are in order of day and
+    account.
+    """
+    staged, alike = asked.staged, ", ".join(asked.staged.alike)
+    duck.execute(f"CREATE TEMP TABLE told AS {staged.told}", asked.given(staged.told))
+    duck.execute(_KIND.format(alike))
+    answer = duck.execute(f"{staged.answer} ORDER BY n", asked.given(staged.answer)).fetchnumpy()
+    same = " AND ".join(f"told.{name} IS NOT DISTINCT FROM kind.{name}" for name in staged.alike)
+    return Kinds.of_rows(document, answer), duck.execute(_ROWS.format(same)).fetchnumpy()
 
 
-def _kinds(duck: files.Engine, asked: Asked, document: Document) -> Kinds:
-    answer = asked.staged.answer
-    return Kinds.of_rows(document, duck.execute(f"{answer} ORDER BY n", asked.given(answer)).fetchnumpy())
-
-
-def _rows(duck: files.Engine) -> Mapping[str, Numbers]:
-    """Return account_id, as_of, n, goal_on and sign_up of what was told, in order; days as ordinals."""
-    columns = [name for name, *_ in duck.execute("DESCRIBE kind").fetchall()[1:]]
-    same = " AND ".join(f"told.{name} IS NOT DISTINCT FROM kind.{name}" for name in columns)
-    days = (f"coalesce({name} - DATE '0001-01-01' + 1, {NEVER}) AS {name}" for name in ("as_of", "goal_on", "sign_up"))
-    return duck.execute(
-        f"SELECT account_id, n, {', '.join(days)} FROM told JOIN kind ON {same} ORDER BY told.as_of, account_id"  # noqa: S608
-    ).fetchnumpy()
+_KIND = "CREATE TEMP TABLE kind AS SELECT row_number() OVER () - 1 AS n, * FROM (SELECT DISTINCT {} FROM told)"
+_ORDINALS = ", ".join(
+    f"coalesce(told.{name} - DATE '0001-01-01' + 1, {NEVER}) AS {name}" for name in ("as_of", "goal_on", "sign_up")
+)
+_ROWS = f"SELECT account_id, n, {_ORDINALS} FROM told JOIN kind ON {{}} ORDER BY told.as_of, account_id"  # noqa: S608
 
 
 def read(duck: files.Engine, asked: Asked) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scoring.engine import Judgement, Subject
+from scoring.engine import Alike, Judgement, Subject
 from scoring.language import Document, Points
 from scoring.models import Status
 
@@ -35,7 +35,7 @@ class Kinds:
     def __len__(self) -> int:
         return len(self.status)
 
-    def alike(self, n: int) -> tuple[Any, ...]:
+    def alike(self, n: int) -> Alike:
         """Return the fields of a judgement from usage to raw."""
         met, raw = tuple(self.met[n].tolist()), tuple(self.raw[n].tolist())
         points = int(self.usage[n]), int(self.fit[n])
@@ -66,7 +66,7 @@ class Kinds:
         )
 
     @classmethod
-    def of_judgements(cls, document: Document, alike: Iterable[tuple[Any, ...]]) -> "Kinds":
+    def of_judgements(cls, document: Document, alike: Iterable[Alike]) -> "Kinds":
         """Make them of what `alike` returns."""
         columns = list(zip(*alike, strict=True)) or [()] * 9
         usage, fit, status, why, tier, is_pql, held, met, raw = columns
@@ -103,7 +103,7 @@ class Said:
 
     def judgements(self) -> Iterator[Judgement]:
         """Yield by day and subject each judgement that is the first of its subject, or differs from the one before."""
-        alike: dict[int, tuple[Any, ...]] = {}
+        alike: dict[int, Alike] = {}
         for day, subjects in self._turns():
             for s in subjects:
                 n = int(self.kind[day, s])
@@ -126,7 +126,7 @@ class Said:
 
 def of_judgements(document: Document, days: Sequence[date], judged: Iterable[Sequence[Judgement]]) -> Said:
     """Return what the judgements of each of the days say."""
-    numbers: dict[tuple[Any, ...], int] = {}
+    numbers: dict[Alike, int] = {}
     by_day = []
     for judgements in judged:
         by_day.append(
@@ -147,7 +147,7 @@ def of_judgements(document: Document, days: Sequence[date], judged: Iterable[Seq
     return Said(document, days, named, Kinds.of_judgements(document, numbers), kind, goal_on, sign_up)
 
 
-def _alike(j: Judgement) -> tuple[Any, ...]:
+def _alike(j: Judgement) -> Alike:
     return j.usage, j.fit, j.status, j.why, j.tier, j.is_pql, j.held, j.met, j.raw
 
 

@@ -20,6 +20,7 @@ class Dialect(Protocol):
     """The words of one database."""
 
     fence: str  # ends a layer that must not be merged with the one above
+    gathers: bool  # whether one pass over several signals, read alike, is sooner there than one over each
 
     def shared(self, *, why: bool) -> tuple[str, ...]:
         """Common table expressions: excluded_user and excluded_account, where they are no relations already.
@@ -40,6 +41,9 @@ class Dialect(Protocol):
 
     def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
         """The relation that holds a signal's tiles, and the test of `t` that leaves only those of the signal."""
+
+    def without(self, relation: str, on: str) -> tuple[str, str]:
+        """What FROM and WHERE need to leave out the rows of which the relation has one that passes the test."""
 
     def subjects(self) -> tuple[str, str]:
         """The relation of accounts, and the test of `a` that leaves only those that are judged."""
@@ -108,6 +112,7 @@ class Postgres:
     """PostgreSQL, 15 or newer, on the tables of the house."""
 
     fence = " OFFSET 0"
+    gathers = False
 
     def shared(self, *, why: bool) -> tuple[str, ...]:
         return EXCLUDED_USER_WHY if why else EXCLUDED_USER, EXCLUDED_ACCOUNT
@@ -124,6 +129,9 @@ class Postgres:
 
     def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
         return "scoring_tile", f"t.signal_id = {bind(signal, 'bigint')}"
+
+    def without(self, relation: str, on: str) -> tuple[str, str]:
+        return "", f"NOT EXISTS (SELECT 1 FROM {relation} WHERE {on})"
 
     def subjects(self) -> tuple[str, str]:
         return "scoring_account", IS_SUBJECT
@@ -195,6 +203,7 @@ class DuckDB:
     """
 
     fence = ""
+    gathers = True  # a small statement costs it a few milliseconds, however little it reads
 
     def shared(self, *, why: bool) -> tuple[str, ...]:
         return ()
@@ -211,6 +220,9 @@ class DuckDB:
 
     def tiles(self, signal: int, bind: Bind) -> tuple[str, str]:
         return f"tile_{signal:d}", "true"
+
+    def without(self, relation: str, on: str) -> tuple[str, str]:
+        return f" ANTI JOIN {relation} ON {on}", "true"  # NOT EXISTS takes twice as long
 
     def subjects(self) -> tuple[str, str]:
         return "subject", "true"

@@ -38,7 +38,6 @@ from scoring.language import (
     PerUnit,
     Points,
     Qualify,
-    Rule,
     SinceLast,
     Steps,
     Trait,
@@ -49,6 +48,7 @@ from scoring.language import (
     weights,
 )
 
+LIMITED = ("last", "ratio")  # their limit is read beside them
 COUNTED = ("count", "before", "users", "days", "streak")  # of no events they are 0
 
 
@@ -124,9 +124,16 @@ def _in_bits(reading: Reading) -> bool:
     return reading.measure == "days" and reading.within is not None and reading.within <= BITS
 
 
-def _varies(rule: Rule) -> bool:
+def _shape(fold: Fold) -> object:
+    """What folds that are read alike have in common; of one window, nothing but the tiles depends on how long it is."""
+    if len(fold.windows) == 1 and all(reading.measure != "before" for reading in fold.measures):
+        return tuple((reading.measure, _in_bits(reading), reading.decay) for reading in fold.measures)
+    return fold
+
+
+def _varies(rule: Points) -> bool:
     """Whether it gives more or fewer points when it is met."""
-    return isinstance(rule, Points) and (rule.per is not None or rule.decay is not None)
+    return rule.per is not None or rule.decay is not None
 
 
 @dataclass
@@ -143,6 +150,8 @@ class _Writer:
         document = self.plan.document
         self.limits = {name: signal.limit for name, signal in signals_of(document).items()}
         self.folds = dict(self.plan.places)
+        self.passes = self.gathered()
+        self.tables = {i: f"g{of[0]}" if len(of) > 1 else f"f{i}" for of in self.passes for i in of}
         self.leaf_number = {leaf: i for i, leaf in enumerate(self.plan.leaves)}
         self.of_users = document.level == "user"
         # The columns that name a subject, without the day.
@@ -150,7 +159,7 @@ class _Writer:
 
     def sources(self) -> list[str]:
         """The common table expressions of everything that is read."""
-        ctes = [self.pairs(), *self.say.shared(why=self.of_users), *map(self.fold, self.plan.folds)]
+        ctes = [self.pairs(), *self.say.shared(why=self.of_users), *map(self.fold, self.passes)]
         ctes += [self.trait(i, key) for i, key in enumerate(self.plan.traits)]
         ctes += [self.outcomes(), self.exclusions(), *([self.traits_ahead()] if self.binding.detail else [])]
         if not self.of_users:
@@ -242,46 +251,80 @@ class _Writer:
         day = self.day
         return f"t.day <= {day}" if within is None else f"t.day > {day} - {within} AND t.day <= {day}"
 
-    def fold(self, fold: Fold) -> str:
-        """One pass over a signal's tiles: a column for each measure and window."""
-        i = self.plan.folds.index(fold)
-        columns = [self.grouping("t", self.keys)]
-        for j, reading in enumerate(fold.measures):
-            columns.append(f"{self.measure(fold, reading)} AS m{i}_{j}")
-            if reading.measure in ("last", "ratio"):
-                columns.append(f"{self.newest('t.limit_last', self.window(reading.within))} AS l{i}_{j}")
+    def gathered(self) -> list[list[int]]:
+        """The places of folds that one pass over their tiles can tell: those that are read alike, or one."""
+        passes: dict[object, list[int]] = {}
+        gathers = self.say.gathers and self.binding.constant and not self.binding.detail
+        for i, fold in enumerate(self.plan.folds):
+            passes.setdefault(_shape(fold) if gathers else i, []).append(i)
+        return list(passes.values())
+
+    def fold(self, places: Sequence[int]) -> str:
+        """One pass over a signal's tiles, or over those of several: a column for each measure and window."""
+        if len(places) > 1:
+            return self.fold_together(places)
+        (i,) = places
+        fold = self.plan.folds[i]
+        columns = [self.grouping("t", self.keys), *self.measured(fold, str(i))]
         if self.binding.detail:
             columns += self.evidence(i, fold)
-        return (
-            f"f{i} AS (SELECT {', '.join(columns)} {self.of_tiles(fold)}"
-            f" AND NOT EXISTS (SELECT 1 FROM excluded_user x WHERE x.user_id = t.user_id AND {covers('x', self.day)})"
-            f" GROUP BY {self.grouping('t', self.keys)})"
-        )
+        rows = self.counted(fold, *self.of_tiles(fold))
+        return f"f{i} AS (SELECT {', '.join(columns)} {rows} GROUP BY {self.grouping('t', self.keys)})"
 
-    def of_tiles(self, fold: Fold) -> str:
+    def fold_together(self, places: Sequence[int]) -> str:
+        """The same for folds that are read alike: first a row for each account and fold, then its columns."""
+        folds = {i: self.plan.folds[i] for i in places}
+        first, keys = folds[places[0]], self.grouping("t", self.keys)
+        tiles = " UNION ALL ".join(
+            "SELECT {} AS fold, t.* {} WHERE {}".format(i, *self.of_tiles(folds[i])) for i in places
+        )
+        rows = self.counted(first, f"FROM ({tiles}) AS t", "true")
+        read = f"SELECT {', '.join([keys, 't.fold', *self.measured(first, '')])} {rows} GROUP BY {keys}, t.fold"
+        columns = [
+            f"any_value(t.{name}_{j}) FILTER (WHERE t.fold = {i}) AS {name}{i}_{j}"
+            for i in places
+            for j, reading in enumerate(first.measures)
+            for name in ("m", "l")[: 1 + (reading.measure in LIMITED)]
+        ]
+        return f"g{places[0]} AS (SELECT {', '.join([keys, *columns])} FROM ({read}) AS t GROUP BY {keys})"
+
+    def measured(self, fold: Fold, mark: str) -> Iterator[str]:
+        for j, reading in enumerate(fold.measures):
+            yield f"{self.measure(fold, reading)} AS m{mark}_{j}"
+            if reading.measure in LIMITED:
+                yield f"{self.newest('t.limit_last', self.chosen(fold, reading))} AS l{mark}_{j}"
+
+    def counted(self, fold: Fold, rows: str, where: str) -> str:
+        """FROM and WHERE of those tiles whose users are not excluded that day, with the users where it needs them."""
+        named = any(reading.measure == "users" for reading in fold.measures)
+        users = " LEFT JOIN scoring_productuser u ON u.id = t.user_id" if named else ""
+        left_out, is_left = self.say.without("excluded_user x", f"x.user_id = t.user_id AND {covers('x', self.day)}")
+        return f"{rows}{users}{left_out} WHERE {where} AND {is_left}"
+
+    def of_tiles(self, fold: Fold) -> tuple[str, str]:
         """FROM and WHERE of a signal's tiles that some window holds. (With detail all: they tell what lies ahead.)"""
         tiles, of_signal = self.say.tiles(self.signal_ids[fold.name], self.binder.bind)
         if self.is_first_day_only(fold):
             tiles = f"(SELECT account_id, user_id, min(day) AS day FROM {tiles} t WHERE {of_signal} GROUP BY 1, 2)"
             of_signal = "true"
-        by_day = self.binding.grid and not self.of_users and not self.binding.detail
-        rows, where = self.on_their_days(fold, tiles, of_signal) if by_day else self.rows(tiles, "t")
-        if any(reading.measure == "users" for reading in fold.measures):
-            rows += " LEFT JOIN scoring_productuser u ON u.id = t.user_id"
-        reached = "" if by_day or self.binding.detail else f" AND {self.window(fold.windows[-1])}"
-        return f"{rows} WHERE {where} AND {of_signal}{reached}"
+        if self.binding.grid and not self.of_users and not self.binding.detail:
+            rows, where = self.on_their_days(fold, tiles)
+            return rows, f"{where} AND {of_signal}"
+        rows, where = self.rows(tiles, "t")
+        reached = "" if self.binding.detail else f" AND {self.window(fold.windows[-1])}"
+        return rows, f"{where} AND {of_signal}{reached}"
 
-    def on_their_days(self, fold: Fold, tiles: str, of_signal: str) -> tuple[str, str]:
+    def on_their_days(self, fold: Fold, tiles: str) -> tuple[str, str]:
         """Each tile with the days of judgement whose window holds it: sooner than each with all of its account's."""
         within = fold.windows[-1]
         days = self.say.rows([("days", "date")], ["as_of"])
         if within is None:
-            dated = f"(SELECT DISTINCT t.day FROM {tiles} t WHERE {of_signal}) AS x"
-            reach = f"SELECT x.day, p.as_of FROM {dated} JOIN {days} ON x.day <= p.as_of"
+            reach = f"{days} ON t.day <= p.as_of"
         else:
-            reach = f"SELECT p.as_of - n.n::int AS day, p.as_of FROM {days}, generate_series(0, {within - 1}) AS n(n)"
+            each = f"SELECT p.as_of - n.n::int AS day, p.as_of FROM {days}, generate_series(0, {within - 1}) AS n(n)"
+            reach = f"({each}) AS p ON p.day = t.day"
         few = "true" if self.binding.all_accounts else self.say.among("t.account_id", self.accounts)
-        return f"FROM {tiles} t JOIN ({reach}) AS p ON p.day = t.day", few
+        return f"FROM {tiles} t JOIN {reach}", few
 
     def is_first_day_only(self, fold: Fold) -> bool:
         """Whether one tile of each user says all: then not every tile has to meet every day."""
@@ -291,11 +334,15 @@ class _Writer:
     def window_before(self, within: int) -> str:
         return f"t.day > {self.day} - {2 * within} AND t.day <= {self.day} - {within}"
 
-    def measure(self, fold: Fold, reading: Reading) -> str:
-        measure, within, decay = reading
+    def chosen(self, fold: Fold, reading: Reading) -> str:
+        """The test of a tile's day that a reading makes beside the fold's own."""
+        measure, within, _ = reading
         window = self.window_before(within) if within and measure == "before" else self.window(within)
-        if not self.binding.detail and window == self.window(fold.windows[-1]):
-            window = "true"  # no other tile is read
+        return window if self.binding.detail or window != self.window(fold.windows[-1]) else "true"
+
+    def measure(self, fold: Fold, reading: Reading) -> str:
+        measure, _, decay = reading
+        window = self.chosen(fold, reading)
         chosen = f"FILTER (WHERE {window})"
         if measure == "streak" or _in_bits(reading):  # no day outside the window may be shifted
             return f"bit_or(CASE WHEN {window} THEN {self.say.bit(self.say.days_between(self.day, 't.day'))} END)"
@@ -398,7 +445,8 @@ class _Writer:
         joins = ""
         for i, fold in enumerate(self.plan.folds):
             columns += self.read_fold(i, fold)
-            joins += self.joined(f"f{i}", self.keys)
+        for table in dict.fromkeys(self.tables.values()):
+            joins += self.joined(table, self.keys)
         for i in range(len(self.plan.traits)):
             columns += [f"{self.stated(i, 'value')} AS tv{i}", f"{self.stated(i, 'number')} AS tn{i}"]
             joins += self.joined(f"t{i}", ["account_id"])
@@ -420,16 +468,17 @@ class _Writer:
         return f"CASE WHEN {self.say.is_known(f'u{i}.value')} THEN u{i}.{column} ELSE t{i}.{column} END"
 
     def read_fold(self, i: int, fold: Fold) -> Iterator[str]:
+        table = self.tables[i]
         for j, reading in enumerate(fold.measures):
             measure = reading.measure
-            counted = f"coalesce(f{i}.m{i}_{j}, 0)"
+            counted = f"coalesce({table}.m{i}_{j}, 0)"
             if measure == "streak":
                 counted = self.say.longest_run(counted)
             if _in_bits(reading):
                 counted = self.say.bits_set(counted)
-            yield f"{counted} AS m{i}_{j}" if measure in COUNTED else f"f{i}.m{i}_{j}"
-            if measure in ("last", "ratio"):
-                yield f"f{i}.l{i}_{j}"
+            yield f"{counted} AS m{i}_{j}" if measure in COUNTED else f"{table}.m{i}_{j}"
+            if measure in LIMITED:
+                yield f"{table}.l{i}_{j}"
         if self.binding.detail:
             for w in range(len(fold.windows)):
                 yield f"f{i}.a{i}_{w}, f{i}.z{i}_{w}"
@@ -462,16 +511,21 @@ class _Writer:
 
     def sign_up(self) -> str:
         created = self.created
-        days = [f"CASE WHEN {created} <= p.as_of THEN {created} END", self.column(ANY_SIGNAL, "first_day", None, "f")]
+        days = [
+            f"CASE WHEN {created} <= p.as_of THEN {created} END",
+            self.column(ANY_SIGNAL, "first_day", None, own=True),
+        ]
         if signal := self.plan.document.sign_up.signal:
-            days.append(self.column(signal, "first_day", None, "f"))
+            days.append(self.column(signal, "first_day", None, own=True))
         return f"LEAST({', '.join(days)})"
 
-    def column(self, signal: str, measure: str, within: int | None, table: str = "", decay: Decay | None = None) -> str:
-        """The name of a measure's column."""
+    def column(
+        self, signal: str, measure: str, within: int | None, decay: Decay | None = None, *, own: bool = False
+    ) -> str:
+        """The name of a measure's column; its own one where it is read."""
         i = self.folds[signal]
         j = self.plan.folds[i].measures.index(Reading(measure, within, decay))
-        return f"{table}{i}.m{i}_{j}" if table else f"m{i}_{j}"
+        return f"{self.tables[i]}.m{i}_{j}" if own else f"m{i}_{j}"
 
     # -- what is concluded ----------------------------------------------------------------------------
 
@@ -666,7 +720,9 @@ class _Writer:
             f"b{start}": " + ".join(f"CASE WHEN r{i} THEN {bit}::bigint ELSE 0 END" for i, bit in bits)
             for start, bits in self.words()
         }
-        points = {f"q{i}": self.raw(i, rule) for i, rule in enumerate(rules) if _varies(rule)}
+        points = {
+            f"q{i}": self.raw(i, rule) for i, rule in enumerate(rules) if isinstance(rule, Points) and _varies(rule)
+        }
         return {"excluded_why": "excluded_why", "inside": "inside", **words, **points}
 
     def words(self) -> Iterator[tuple[int, list[tuple[int, int]]]]:
