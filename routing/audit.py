@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 
 from routing import decision
-from routing.models import HELD, Assignment, Lead, Membership
+from routing.models import HELD, Assignment, Lead, Membership, Pool
 from scoring.models.raw import cursor
 
 CHUNK = 500
@@ -34,6 +34,12 @@ def verify(*, on_progress: Callable[[int], object] = lambda decisions: None) -> 
     with transaction.atomic():
         cursor().execute(SNAPSHOT)
         return next(_faults(on_progress), None)
+
+
+def dealt(*, pool: Pool) -> dict[int, int]:
+    """Return by AE what the pool's turns cost that stand, in billionths of a turn."""
+    stand = Assignment.objects.filter(pool=pool, cost__isnull=False, refunded_for="")
+    return dict(stand.order_by().values_list("ae").annotate(Sum("cost")))
 
 
 def _faults(on_progress: Callable[[int], object]) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from routing import decision, handling
+from routing import decision, handling, rotation
 from routing.decision import Claim, Contender
 from routing.eligibility import Candidate
 from routing.models import AE, HELD, Assignment, Handling, Lead, Pool, State
@@ -15,6 +15,7 @@ from scoring.engine import Standing
 from scoring.models import RuleSet
 from scoring.rules import Change, Diff
 
+Coming = tuple[int, str]  # an account, and the tier that it comes to
 MOST_TURNS = 5_000  # leads of a pool that are dealt out here; more at once is told as a number
 
 
@@ -50,11 +51,12 @@ class _Table:
     aes: dict[int, AE] = field(default_factory=dict)
     given: Counter[int] = field(default_factory=Counter)
 
-    def deal(self, colleague: int | None, at: datetime) -> bool:
+    def deal(self, colleague: int | None, tier: str, at: datetime) -> bool:
         """Give one lead to the colleague who works the account already, or by turn; False: nobody can take it."""
         judged = [decision.judge(self.contenders[ae], one) for ae, one in self.candidates.items()]
         claims = [Claim(colleague, Assignment.How.SAME_AE, "already works this account")] if colleague else []
-        decided = decision.decide(judged, pool=self.pool.name, claims=claims)
+        cost = rotation.cost_of(self.pool.tier_values, tier)
+        decided = decision.decide(judged, pool=self.pool.name, claims=claims, cost=cost)
         if decided.chosen is None:
             return False
         chosen = decided.chosen.ae
@@ -77,20 +79,21 @@ def load_of(*, diff: Diff, at: datetime) -> list[Load]:
     accounts = [change.account_id for change in wanted]
     mine = Lead.objects.filter(account__in=accounts, motion=motion).exclude(state=State.CLOSED)
     has_one = set(mine.values_list("account", flat=True))
-    comes: dict[handling.Plan, list[int]] = {}
+    comes: dict[handling.Plan, list[Coming]] = {}
     for change in wanted:
         if change.account_id not in has_one:
-            comes.setdefault(plans.of(change.after.tier, is_pql=True, account=change.account_id), []).append(
-                change.account_id
-            )
+            plan = plans.of(change.after.tier, is_pql=True, account=change.account_id)
+            comes.setdefault(plan, []).append((change.account_id, change.after.tier))
             has_one.add(change.account_id)  # whoever else of its users qualifies
     colleagues = _colleagues(accounts)
-    return [_load(plan, [colleagues.get(account) for account in those], at) for plan, those in _pooled(comes)]
+    return [
+        _load(plan, [(colleagues.get(account), tier) for account, tier in those], at) for plan, those in _pooled(comes)
+    ]
 
 
-def _pooled(comes: Mapping[handling.Plan, list[int]]) -> list[tuple[handling.Plan, list[int]]]:
-    """Return the accounts by pool: several tiers may come to one."""
-    pooled: dict[int | None, tuple[handling.Plan, list[int]]] = {}
+def _pooled(comes: Mapping[handling.Plan, list[Coming]]) -> list[tuple[handling.Plan, list[Coming]]]:
+    """Return what comes by pool: several tiers may come to one."""
+    pooled: dict[int | None, tuple[handling.Plan, list[Coming]]] = {}
     for plan, accounts in comes.items():
         pooled.setdefault(plan.pool.pk if plan.pool else None, (plan, []))[1].extend(accounts)
     return list(pooled.values())
@@ -121,19 +124,19 @@ def _colleagues(accounts: Iterable[int]) -> dict[int, int]:
     return {account: ae for account, ae in held.values_list("account", "ae") if ae is not None}
 
 
-def _load(plan: handling.Plan, colleagues: Sequence[int | None], at: datetime) -> Load:
-    """Deal out a lead for each account of a pool; `colleagues` says who works the account already."""
+def _load(plan: handling.Plan, comes: Sequence[tuple[int | None, str]], at: datetime) -> Load:
+    """Deal out the leads that come to a pool; of each it is said who works the account already, and the tier."""
     if plan.pool is None:
-        return Load(None, plan.reason, len(colleagues), len(colleagues), 0, ())
+        return Load(None, plan.reason, len(comes), len(comes), 0, ())
     table = _table(plan.pool)
     before = {ae: one.open_leads for ae, one in table.candidates.items()}
-    dealt = sum(table.deal(colleague, at) for colleague in colleagues[:MOST_TURNS])
+    dealt = sum(table.deal(colleague, tier, at) for colleague, tier in comes[:MOST_TURNS])
     return Load(
         pool=plan.pool,
         reason="",
-        adds=len(colleagues),
-        waiting=min(len(colleagues), MOST_TURNS) - dealt,
-        not_dealt=max(len(colleagues) - MOST_TURNS, 0),
+        adds=len(comes),
+        waiting=min(len(comes), MOST_TURNS) - dealt,
+        not_dealt=max(len(comes) - MOST_TURNS, 0),
         seats=[
             Share(ae, table.given[key], before[key], table.candidates[key].capacity) for key, ae in table.aes.items()
         ],

@@ -22,12 +22,15 @@ __all__ = [
     "create_pool",
     "deactivate_ae",
     "roles_of",
+    "set_fairness",
     "set_handling",
     "set_membership",
     "set_pool",
 ]
 
 MAX_WEIGHT = 1000
+MAX_VALUE = 1_000_000_000
+MAX_CREDIT_DAYS = 366
 
 
 class PeopleError(ValueError):
@@ -119,6 +122,26 @@ def set_pool(
         pool.save()
         leads.drain_later(at=at, anew=True)
     return pool
+
+
+def set_fairness(*, pool: Pool, tier_values: Mapping[str, int], credit_days: int) -> Pool:
+    """Say what the turns of a pool deal out, and for how long they are given back; returns the pool.
+
+    With values, by the tiers' names and in any unit, it is value: a lead costs its tier's, divided by the largest.
+    Without it is leads, one like the other. Within `credit_days` of an assignment its turn is given back for what
+    people claim; 0: never. What was dealt out stays as it was. Raises PeopleError if a number is impossible.
+    """
+    if any(not 1 <= value <= MAX_VALUE for value in tier_values.values()):
+        raise PeopleError(
+            f"A tier's value is a whole number from 1 to {MAX_VALUE:,}; leave out one that you do not know."
+        )
+    if not 0 <= credit_days <= MAX_CREDIT_DAYS:
+        raise PeopleError(f"Turns are given back within 0 to {MAX_CREDIT_DAYS} days.")
+    with transaction.atomic():
+        held = leads.lock_pools([pool.pk])[pool.pk]  # the rotation is not to see half a change
+        held.tier_values, held.credit_days = dict(tier_values), credit_days
+        held.save(update_fields=["tier_values", "credit_days"])
+    return held
 
 
 def create_ae(

@@ -87,6 +87,17 @@ def turn(members: Sequence[Member], *, cost: int = TURN) -> Turn:
     return Turn(chosen=chosen.id, why=why, shares=shares, cost=cost)
 
 
+def cost_of(values: Mapping[str, int], tier: str) -> int:
+    """Return what a lead of a tier costs in billionths of a turn: its expected value divided by the largest.
+
+    Without values every lead costs a whole turn. So does one of a tier without a value: nobody said that it is less.
+    """
+    if not values:
+        return TURN
+    largest = max(values.values())
+    return max(TURN * values.get(tier, largest) // largest, 1)
+
+
 def _choose(members: Sequence[Member], credits: Mapping[int, int], cost: int) -> tuple[Member, str]:
     if len(members) == 1:
         return members[0], "the only one eligible"

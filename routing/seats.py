@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from routing import decision, eligibility, roster
+from routing import decision, eligibility, roster, rotation
 from routing.decision import Contender, Judged
 from routing.eligibility import Candidate
 from routing.hours import Hours
@@ -40,6 +40,10 @@ class Table:
 
     pool: Pool
     seats: Mapping[int, Seat]  # by membership
+
+    def cost(self, tier: str) -> int:
+        """Return what a lead of a tier costs who gets it by turn, in billionths of a turn."""
+        return rotation.cost_of(self.pool.tier_values, tier)
 
     def judge(self, *, tier: str, asks: Sequence[str] = (), had_it: Collection[int] = ()) -> list[Judged]:
         """Return every member with the verdicts for a lead of a tier that these AEs had before."""

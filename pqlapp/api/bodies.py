@@ -220,6 +220,12 @@ class NewSimulation(Body):
     pools = serializers.DictField(
         child=Text(max_length=200), required=False, default=dict, help_text="by tier, the name of the pool that gets it"
     )
+    values = serializers.DictField(
+        child=serializers.DictField(child=Whole(min_value=1, max_value=LARGEST_NUMBER)),
+        required=False,
+        default=dict,
+        help_text="by pool and tier, what a lead is worth: the pool's turns deal out value; {} for a pool: leads",
+    )
     touch_minutes = serializers.FloatField(min_value=0.1, max_value=10_000, required=False, default=20)
     open_days = serializers.FloatField(min_value=0, max_value=400, required=False, default=14)
     sla_hours = serializers.FloatField(min_value=0.1, max_value=10_000, required=False, default=8)

@@ -544,7 +544,17 @@ class PoolShown(Shown):
 
     class Meta:
         model = Pool
-        fields: Fields = ("id", "slug", "name", "is_default", "rule_set", "credit_days", "at_breach", "members")
+        fields: Fields = (
+            "id",
+            "slug",
+            "name",
+            "is_default",
+            "rule_set",
+            "tier_values",
+            "credit_days",
+            "at_breach",
+            "members",
+        )
 
 
 class AEShown(AERef):

@@ -1,5 +1,6 @@
 """The admin pages of the storey that acts, and the log-ins. They read the clock, and every change is one verb."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -22,7 +23,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from routing import attendance, leads, people, ruling
+from routing import attendance, audit, leads, people, ruling
 from routing.admin import rostering
 from routing.admin.asking import VerbForm, redirect_to
 from routing.models import (
@@ -39,6 +40,7 @@ from routing.models import (
     Outage,
     Pool,
 )
+from routing.rotation import TURN
 from scoring.backstage import AdminPages, act, link, table, take_over
 
 __all__ = ["rostering"]
@@ -304,6 +306,32 @@ class AEPages(AdminPages):
         )
 
 
+class FairnessForm(forms.Form):
+    """What the turns deal out, and for how long they are given back."""
+
+    tier_values = forms.CharField(
+        label="Value of a lead by tier",
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="For example hot: 12000, warm: 3000: the turns deal out value. Empty: leads, one like the other.",
+    )
+    credit_days = forms.IntegerField(
+        label="Days in which a turn is given back",
+        min_value=0,
+        max_value=people.MAX_CREDIT_DAYS,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="For a duplicate, another territory, or what is not a lead; 0: never.",
+    )
+
+    def clean_tier_values(self) -> dict[str, int]:
+        """Read tiers and values."""
+        pairs = [part.rpartition(":") for part in self.cleaned_data["tier_values"].split(",") if part.strip()]
+        if not all(tier.strip() and value.strip().isdecimal() for tier, _, value in pairs):
+            raise forms.ValidationError("Write tiers and whole numbers, such as hot: 12000, warm: 3000.")
+        return {tier.strip(): int(value) for tier, _, value in pairs}
+
+
 class AtBreachForm(forms.Form):
     """What is done with a lead that nobody touched in time."""
 
@@ -320,16 +348,21 @@ class PoolPages(AdminPages):
     search_fields = ["name"]
     list_select_related = ["rule_set"]
     ordering = ["name"]
-    actions_detail = ["overdue"]
+    actions_detail = ["overdue", "fairness"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """What is asked for; of a pool also who is in it."""
         asked = ["name", "rule_set", "is_default", "stop_days", "long_absence_days"]
-        return [*asked, "at_breach", "created_at", "rotation"] if obj else asked
+        return [*asked, "at_breach", "deals_out", "credit_days", "created_at", "rotation"] if obj else asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """The rotation is only shown."""
-        return ["rotation"] if obj else []
+        return ["rotation", "deals_out"] if obj else []
+
+    @display(description="Turns deal out")
+    def deals_out(self, pool: Pool) -> str:
+        """Leads or value."""
+        return f"value: {_values(pool)}" if pool.tier_values else "leads"
 
     @display(description="AEs")
     def members(self, pool: Pool) -> int:
@@ -345,13 +378,31 @@ class PoolPages(AdminPages):
     def rotation(self, pool: Pool) -> str | SafeString:
         """Whose turn it is: the largest credit, as a rule."""
         rows = pool.memberships.select_related("ae__user").order_by("ae__user__first_name")
-        return _memberships(self, rows, lambda membership: membership.ae.name)
+        had = audit.dealt(pool=pool) if pool.tier_values else None
+        return _memberships(self, rows, lambda membership: membership.ae.name, had)
 
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
         """Make the pool, and say when it spares those who leave."""
         given, at = dict(form.cleaned_data), timezone.now()
         spared = {name: given.pop(name) for name in ("stop_days", "long_absence_days")}
         take_over(obj, people.create_pool(**given, **spared, at=at))
+
+    @action(description="Fairness", permissions=["view"], icon="balance")
+    def fairness(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say what the turns deal out."""
+        pool = Pool.objects.get(pk=object_id)
+        return act(
+            self,
+            request,
+            pool,
+            title=f"Fairness in {pool}",
+            explanation="What the turns deal out evenly, by weight. What was dealt out until now stays as it was.",
+            button="Keep",
+            form_class=FairnessForm,
+            initial={"tier_values": _values(pool), "credit_days": pool.credit_days},
+            refusals=self.refusals,
+            do=lambda said: people.set_fairness(pool=pool, **said),
+        )
 
     @action(description="Overdue leads", permissions=["view"], icon="alarm")
     def overdue(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -581,17 +632,28 @@ def _refund(made: Assignment) -> str:
     return made.get_refunded_for_display() or "-"
 
 
-def _memberships(pages: AdminPages, rows: QuerySet[Membership], of: Any) -> str | SafeString:
-    shown = [
-        (
-            link(pages, membership, of(membership)),
-            membership.weight,
-            "no limit" if membership.capacity is None else membership.capacity,
-            f"{membership.served + membership.credit / 1e9:.2f}",  # its shares of all turns that stand
-            membership.served,
-            f"{-membership.credit / 1e9:+.2f}",
-            "yes" if membership.is_active else "no",
+def _values(pool: Pool) -> str:
+    by_value = sorted(pool.tier_values.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{tier}: {value}" for tier, value in by_value)
+
+
+def _memberships(
+    pages: AdminPages, rows: QuerySet[Membership], of: Any, had: Mapping[int, int] | None = None
+) -> str | SafeString:
+    """Show what each was due, was served, and the difference: in turns, or with `had` in leads of the largest value."""
+    unit, got = ("leads of the largest value", "Served (the same)") if had is not None else ("turns", "Served")
+    shown = []
+    for place in rows:
+        served = place.served if had is None else had.get(place.ae_id, 0) / TURN
+        shown.append(
+            (
+                link(pages, place, of(place)),
+                place.weight,
+                "no limit" if place.capacity is None else place.capacity,
+                f"{served + place.credit / TURN:.2f}",  # its shares of all turns that stand
+                served if had is None else f"{served:.2f}",
+                f"{-place.credit / TURN:+.2f}",
+                "yes" if place.is_active else "no",
+            )
         )
-        for membership in rows
-    ]
-    return table(["Place", "Weight", "Capacity", "Due (turns)", "Served", "Deviation", "Active"], shown)
+    return table(["Place", "Weight", "Capacity", f"Due ({unit})", got, "Deviation", "Active"], shown)

@@ -51,7 +51,7 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
     pool = turns.lock_pools([plan.pool.pk])[plan.pool.pk]
     table = seats.table(pool=pool, at=at)
     judged = table.judge(tier=lead.tier, asks=plan.asks, had_it=seats.had_before(lead))
-    found = decision.decide(judged, pool=pool.name, claims=_claims(lead, plan))
+    found = decision.decide(judged, pool=pool.name, claims=_claims(lead, plan), cost=table.cost(lead.tier))
     record = _rule(pool, plan) | decision.record(found)
     if found.chosen is None:
         when = table.free_by_clock(judged)
@@ -86,7 +86,8 @@ def preview(*, account_id: int, rule_set: RuleSet, tier: str, at: datetime) -> d
         return {"why": plan.reason}
     table = seats.table(pool=plan.pool, at=at)
     judged = table.judge(tier=tier, asks=plan.asks)
-    found = decision.decide(judged, pool=plan.pool.name, claims=_claims(Lead(account_id=account_id), plan))
+    claims = _claims(Lead(account_id=account_id), plan)
+    found = decision.decide(judged, pool=plan.pool.name, claims=claims, cost=table.cost(tier))
     when = None if found.chosen else table.free_by_clock(judged)
     return _rule(plan.pool, plan) | decision.record(found) | {"next_try_at": when and when.isoformat()}
 

@@ -3,7 +3,8 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Lower
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast, Lower
 
 from routing.models.people import AE, Pool, RoutingRule
 from scoring.models import Account, RuleSet, RuleVersion, Source
@@ -347,6 +348,12 @@ class Assignment(models.Model):
     at = models.DateTimeField()
     # Every candidate with each gate's verdict, weights, credits before and after, and the reason: see leads.assigning.
     decision = models.JSONField()
+    # What it cost the AE, in billionths of a turn: the database reads it in the record. Null: no turn was charged.
+    cost = models.GeneratedField(
+        expression=Cast(KeyTextTransform("cost", KeyTransform("turn", "decision")), models.BigIntegerField()),
+        output_field=models.BigIntegerField(null=True),
+        db_persist=True,
+    )
     released_at = models.DateTimeField(null=True, blank=True)  # the lead left this AE, or was closed
     # For what the turn was given back; empty: it was not.
     refunded_for = models.CharField(max_length=10, choices=Refund.choices, blank=True, default="")

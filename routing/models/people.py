@@ -139,6 +139,9 @@ class Pool(models.Model):
     # Who leaves for at least `long_absence_days` gets no leads in the `stop_days` before; 0: until the last moment.
     stop_days = models.PositiveSmallIntegerField(default=0)
     long_absence_days = models.PositiveSmallIntegerField(default=5)
+    # What a lead of a tier is expected to be worth, by the tier's name, in any unit: the turns deal out value then.
+    # Empty: they deal out leads, one like the other.
+    tier_values = models.JSONField(default=dict, blank=True)
     # Within so many days of its assignment the turn of a lead is given back for what people claim; 0: never.
     credit_days = models.PositiveSmallIntegerField(default=7)
     at_breach = models.CharField(max_length=8, choices=AtBreach.choices, default=AtBreach.ESCALATE)

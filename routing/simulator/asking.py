@@ -36,6 +36,8 @@ class Scenario:
     capacities: Mapping[int, int | None] = field(default_factory=dict)  # by AE; None: no limit
     hours: Mapping[int, str] = field(default_factory=dict)  # by AE, as in "Mon-Fri 9-17"
     pools: Mapping[str, str] = field(default_factory=dict)  # by tier, the name of the pool that gets it
+    # By pool, what a lead of each tier is worth there: its turns deal out value; none: leads, one like the other.
+    values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     touch_minutes: float = 20
     open_days: float = 14
     sla_hours: float = 8
@@ -81,10 +83,12 @@ def _check_roster(scenario: Scenario) -> None:
     named = {*scenario.without, *scenario.weights, *scenario.capacities, *scenario.hours}
     if unknown := named - set(AE.objects.filter(pk__in=named).values_list("pk", flat=True)):
         raise SimulationError(f"There is no AE {min(unknown)}.")
-    if nowhere := set(scenario.pools.values()) - set(Pool.objects.values_list("name", flat=True)):
+    if nowhere := {*scenario.pools.values(), *scenario.values} - set(Pool.objects.values_list("name", flat=True)):
         raise SimulationError(f"There is no pool {min(nowhere)}.")
     if not all(1 <= weight <= 1000 for weight in scenario.weights.values()):
         raise SimulationError("A weight is a whole number from 1 to 1000.")
+    if any(value < 1 for values in scenario.values.values() for value in values.values()):
+        raise SimulationError("A value is a whole number from 1 up; leave a tier out that is worth the most.")
     for text in scenario.hours.values():
         try:
             hours.parse(text)

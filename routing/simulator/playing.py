@@ -302,6 +302,7 @@ class Load:
     ae: int
     name: str
     leads: int
+    value: float  # of these leads, in leads of the largest value
     weeks: Sequence[int]  # leads by week of assignment
     median_minutes: float | None  # from arrival to first touch, by the clock on the wall
     breaches: int  # touched too late, or not yet though due
@@ -350,7 +351,8 @@ def _load(ae: int, name: str, leads: Sequence[Played], since: datetime, until: d
         if lead.assigned_at is not None:
             weeks[min((lead.assigned_at - since) // WEEK, len(weeks) - 1)] += 1
     late = sum(_is_late(lead, until) for lead in leads)
-    return Load(ae, name, len(leads), weeks, _quantile(_minutes(leads), 0.5), late)
+    value = round(sum(lead.arrival.cost for lead in leads) / TURN, 2)
+    return Load(ae, name, len(leads), value, weeks, _quantile(_minutes(leads), 0.5), late)
 
 
 def _is_late(lead: Played, until: datetime) -> bool:

@@ -1,12 +1,12 @@
 """Run a simulation's job: read the stream and the roster, play today's and the other one, keep the figures."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from routing import handling, seats
+from routing import handling, rotation, seats
 from routing.eligibility import Candidate
 from routing.hours import parse
 from routing.models import AE, Handling, Pool
@@ -55,7 +55,8 @@ def simulate(scenario: Scenario, *, tell: Callable[[str, int], None] = lambda st
     """
     since, until = _midnight(scenario.since), _midnight(scenario.until)
     leads = _stream(scenario, since, until)
-    with_their_pools = [_rerouted(lead, scenario) for lead in leads]
+    values = dict(Pool.objects.values_list("name", "tier_values")) | dict(scenario.values)
+    with_their_pools = [_rerouted(lead, scenario, values) for lead in leads]
     today = roster(at=since)
     other = {name: _changed(seats, scenario) for name, seats in today.items()}
     habits = Habits(scenario.touch_minutes, scenario.open_days, scenario.sla_hours)
@@ -131,14 +132,17 @@ def _arrival(
         rank=list(_tiers(version)).index(tier) + 1,
         pool=plan.pool.name if plan.pool else "",
         reason=plan.reason,
+        cost=rotation.cost_of(plan.pool.tier_values if plan.pool else {}, tier),
         asks=tuple(plan.asks),
         owner=owner,
     )
 
 
-def _rerouted(lead: Arrival, scenario: Scenario) -> Arrival:
+def _rerouted(lead: Arrival, scenario: Scenario, values: Mapping[str, Mapping[str, int]]) -> Arrival:
+    """Return the lead in the pool that the scenario has it in, at the cost that it has there by the pools' values."""
     pool = scenario.pools.get(lead.tier)
-    return replace(lead, pool=pool, reason="", asks=()) if pool else lead
+    moved = replace(lead, pool=pool, reason="", asks=()) if pool else lead
+    return replace(moved, cost=rotation.cost_of(values.get(moved.pool, {}), moved.tier))
 
 
 Came = tuple[RuleVersion, str, datetime, int]  # of which version, into which tier, when, which account

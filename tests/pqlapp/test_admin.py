@@ -386,6 +386,21 @@ class TestMerges(World):
         assert source.conversion_events == [{"event": "Plan Bought", "kind": "paid"}]
 
 
+class TestFairness(World):
+    def test_a_pool_deals_out_value_and_shows_who_had_how_much(self) -> None:
+        pool = Pool.objects.get()
+        page = reverse("admin:routing_pool_fairness", args=[pool.pk])
+        refused = self.client.post(page, {"tier_values": "hot 12000", "credit_days": "3"}).content.decode()
+        assert "Write tiers and whole numbers" in refused
+        self.client.post(page, {"tier_values": "hot: 12000, warm:3000", "credit_days": "3"})
+        pool.refresh_from_db()
+        assert (pool.tier_values, pool.credit_days) == ({"hot": 12_000, "warm": 3_000}, 3)
+        shown = self.client.get(self.page("routing_pool_change", pool.pk)).content.decode()
+        assert "value: hot: 12000, warm: 3000" in shown
+        assert "Due (leads of the largest value)" in shown
+        assert "hot: 12000, warm: 3000" in self.client.get(page).content.decode()
+
+
 class TestOverdue(World):
     def test_a_pool_says_what_is_done(self) -> None:
         pool = Pool.objects.get()
@@ -404,7 +419,7 @@ class TestOverdue(World):
         assert rule_set.slas.get().hours == 4
 
     def test_reasons_are_added_and_taken_from_the_list(self) -> None:
-        given = {"kind": "lose", "name": "Reorganised", "is_active": "on", "place": "7"}
+        given = {"kind": "lose", "name": "Reorganised", "is_active": "on", "place": "7", "refunds": ""}
         self.client.post(self.page("routing_closereason_add"), given)
         reason = leads.listed(kind="lose").get(name="Reorganised")
         self.client.post(self.page("routing_closereason_change", reason.pk), {"place": "7"})

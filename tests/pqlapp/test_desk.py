@@ -371,6 +371,12 @@ class TestActs(Desk):
         )
         assert lead_of("acme").ae == self.team.ben
 
+    def test_the_turn_of_who_had_it_is_given_back_for_a_cause(self) -> None:
+        lead = lead_of("acme")
+        assert "is given back: the lead is a duplicate" in page(self.team.manager, path("lead", lead))
+        do(self.team.manager, lead, "reassign", to="", cause="territory")
+        assert "The turn was given back: the lead belongs to another" in page(self.team.manager, path("lead", lead))
+
     def test_an_unknown_verb_is_no_page(self) -> None:
         assert as_(self.team.manager).post(f"/leads/{lead_of('acme').pk}/explode/").status_code == 404
 

@@ -274,6 +274,27 @@ class TestAgainstWhatWasDue:
 class TestByValue:
     """Turns that cost what the lead is worth."""
 
+    def test_a_lead_costs_its_tiers_value_divided_by_the_largest(self) -> None:
+        values = {"hot": 12_000, "warm": 3_000, "dust": 1}
+        costs = {tier: rotation.cost_of(values, tier) for tier in ("hot", "warm", "dust", "unknown")}
+        assert costs == {"hot": TURN, "warm": TURN // 4, "dust": TURN // 12_000, "unknown": TURN}
+        assert rotation.cost_of({}, "hot") == TURN
+        assert rotation.cost_of({"hot": 10**12, "dust": 1}, "dust") == 1
+
+    @given(weights=weights_of_pools, rng=st.randoms(use_true_random=False))
+    @settings(deadline=None)
+    def test_nobody_of_a_constant_set_gets_ahead_by_more_than_one_less_h(
+        self, weights: list[int], rng: random.Random
+    ) -> None:
+        values = [TURN, *(rng.randint(1, TURN) for _ in range(3))]
+        pool, size = Rotation(weights), len(weights)
+        ahead = 1 - Fraction(1, 2 * size - 2)
+        for turn in range(1, 100):
+            pool.serve(range(size), rng.choice(values))
+            credits = [Fraction(credit, TURN) for credit in pool.credits]
+            assert min(credits) >= -ahead - turn * DRIFT
+            assert max(credits) <= (size - 1) * ahead + turn * DRIFT
+
     @given(rng=st.randoms(use_true_random=False))
     @settings(deadline=None)
     def test_equals_throughout_differ_by_at_most_the_largest_value(self, rng: random.Random) -> None:
