@@ -43,7 +43,7 @@ def deeds(*, seed: int, company: Company, opened_at: datetime, buys_at: datetime
     seen_at = opened_at + timedelta(hours=chance.uniform(0.5, 44))
     will_buy = company.kind in (Kind.CONVERTER, Kind.CUSTOMER)
     choice = chance.random()
-    if choice < 0.16:
+    if choice < 0.08:
         return []
     if choice < 0.28:
         until = (seen_at + timedelta(days=chance.randint(4, 16))).replace(hour=8, minute=0, second=0, microsecond=0)

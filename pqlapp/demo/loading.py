@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,8 +22,8 @@ from django.db import connections
 from pqlapp.demo.company import TODAY, Company, dice
 from pqlapp.demo.deeds import Deed, deeds
 from pqlapp.demo.life import World
-from routing import leads, people
-from routing.models import AE, Lead, Pool, State
+from routing import attendance, leads, people, ruling
+from routing.models import AE, AfterAbsence, Lead, Pool, RoutingRule, State
 from scoring import facts, jobs, rules, scores
 from scoring.facts import Fact
 from scoring.models import SHARDS, Event, RuleSet, Source
@@ -53,6 +54,20 @@ HANDLINGS = (
     ("expansion", "grow-now", "sales", None),
     ("expansion", "grow-soon", "expansion", None),
 )
+# Who works at fixed hours, and with whose public holidays; Ann and Cleo take leads at any time.
+HOURS = (
+    ("ben@demo.example", "Mon-Fri 8-18", "Europe/London", "GB"),
+    ("dan@demo.example", "Mon-Fri 9-17", "America/New_York", "US"),
+)
+ENTERPRISE = "enterprise"
+TAGS = (("ann@demo.example", (ENTERPRISE, "german")), ("cleo@demo.example", (ENTERPRISE, "italian")))
+# Days from the first load, who is away, why, and who stands in.
+ABSENCES = (
+    (-11, -8, "ben@demo.example", "Trade fair", "cleo@demo.example"),
+    (9, 15, "cleo@demo.example", "Holiday", "ann@demo.example"),
+)
+# Rule set, tier, working hours until the first touch, and how many before that the warning comes.
+SLAS = (("new-business", "hot", 30, 6), ("new-business", "ready", 40, 8), ("expansion", "", 48, 8))
 EXCLUSIONS = (
     ("domain", "chalkline.example", "internal", "Our own people draw on boards all day."),
     ("account", "chalkline", "internal", "Our own workspace."),
@@ -141,8 +156,37 @@ def _furnish(world: World, now: datetime) -> None:
         )
     for slug, tier, handling, _ in HANDLINGS:
         people.set_handling(rule_set=RuleSet.objects.get(slug=slug), tier=tier, handling=handling, at=began)
+    _staff(world, began)
     for kind, value, why, note in EXCLUSIONS:
         facts.exclude(kind=kind, value=value, why=why, note=note, starts_on=None, ends_on=None, by=admin, at=began)
+
+
+def _staff(world: World, began: datetime) -> None:
+    """Say who works when, who can what, and by when leads are to be touched. May be done again."""
+    aes = {ae.user.username: ae for ae in AE.objects.select_related("user")}
+    for email, week, zone, calendar in HOURS:
+        attendance.set_hours(ae=aes[email], week=week, time_zone=zone, calendar=calendar, at=began)
+    for email, tags in TAGS:
+        ruling.set_tags(ae=aes[email], given=tags, at=began)
+    for first, last, email, note, stand_in in ABSENCES:
+        away = {"first": world.at(TODAY + first, 0).date(), "last": world.at(TODAY + last, 0).date()}
+        if not aes[email].absences.exists():
+            attendance.add_absence(
+                ae=aes[email],
+                **away,
+                note=note,
+                open_leads=AfterAbsence.STAND_IN,
+                stand_in=aes[stand_in],
+                come_back=True,
+                at=began,
+            )
+    for slug, tier, hours, warn in SLAS:
+        rule_set = RuleSet.objects.get(slug=slug)
+        leads.set_sla(rule_set=rule_set, tier=tier, hours=Decimal(hours), warn_hours=Decimal(warn))
+    if not RoutingRule.objects.exists():
+        large = "all: [{trait: employees, at_least: 500}, {lead: rule_set, equals: new-business}]"
+        pool = Pool.objects.get(name="New business")
+        ruling.set_rule(name="Large companies", text=large, pool=pool, asks=[ENTERPRISE], at=began)
 
 
 def _publish(file: str, note: str, *, by: User, at: datetime) -> None:
@@ -262,6 +306,7 @@ class _Run:
                 self.opened += 1
                 self.plan(lead, moment)
         leads.tend(at=moment)
+        leads.keep_deadlines(at=moment)
 
     def look_forward(self, since: datetime) -> None:
         """Plan the deeds of leads that are open already: an interrupted load goes on."""

@@ -10,7 +10,7 @@ from pqlapp.demo import loading
 from pqlapp.demo.company import TODAY, Kind, companies, truth
 from pqlapp.demo.life import World
 from pqlapp.demo.loading import RULES, OtherDemoLoaded, load
-from routing.models import AE, Lead, LeadMove
+from routing.models import AE, Absence, Assignment, Breach, Lead, LeadMove
 from scoring import language
 from scoring.models import Event, Publication, RuleSet, Score, ScoreChange, Source, Status, Touched
 from tests import cleaning
@@ -163,6 +163,14 @@ class TestLoaded:
     def test_the_aes_have_work(self) -> None:
         ann = AE.objects.get(user__username="ann@demo.example")
         assert ann.leads.exclude(state="closed").count() >= 3
+
+    def test_hours_absences_rules_and_deadlines_show(self) -> None:
+        decisions = [made.decision for made in Assignment.objects.exclude(decision={})]
+        gates = {gate["name"] for made in decisions for one in made.get("candidates", []) for gate in one["gates"]}
+        assert {"hours", "absence", "skills"} <= gates
+        assert any("Large companies" in str(made) for made in decisions)
+        assert Lead.objects.filter(due_at__gt=NOW).exists() and Breach.objects.exists()
+        assert Absence.objects.filter(handed_over_at__isnull=False).exists()
 
     def test_scores_have_a_history(self) -> None:
         acme = ScoreChange.objects.filter(account__external_id="acme", rule_set__slug="new-business")
