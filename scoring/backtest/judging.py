@@ -1,26 +1,27 @@
 """Judge many accounts on many days: the one place where a backtest asks, the mirror if it is fresh."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 
 from scoring import bulk
+from scoring.bulk import Said
 from scoring.engine import Judgement
 from scoring.language import Document
 
 
 def judge_many(
-    document: Document, *, days: Sequence[date], accounts: Sequence[int] | None = None, since: datetime | None = None
-) -> Iterator[tuple[date, list[Judgement]]]:
-    """Yield the judgements of the accounts (of all, if None) on each of the days, which are in order.
+    document: Document, *, days: Sequence[date], since: datetime | None, on_day: Callable[[date], object]
+) -> Said:
+    """Return what is said of all accounts on each of the days, without detail.
 
-    Without detail; a judgement that holds for several days may have the first of them as its `as_of`. All that was
-    stored by `since` is known, and counts on the day it is dated. Raises engine.SignalsMissing.
+    All that was stored by `since` is known, and counts on the day it is dated. `on_day` is told of each day that was
+    judged. Raises engine.SignalsMissing.
     """
-    said = bulk.judge(document, days=days, accounts=accounts, since=since).judgements
-    now: dict[int, Judgement] = {}
-    coming = next(said, None)
-    for day in days:
-        while coming is not None and coming.as_of == day:
-            now[coming.account_id] = coming
-            coming = next(said, None)
-        yield day, list(now.values())
+    return bulk.judge(document, days=days, since=since, on_day=on_day).said
+
+
+def judge_pairs(
+    document: Document, *, pairs: Sequence[tuple[int, date]], since: datetime | None
+) -> Iterable[Judgement]:
+    """Return the judgement of each (account, day) pair, without detail. Raises engine.SignalsMissing."""
+    return bulk.judge_pairs(document, pairs=pairs, since=since)

@@ -8,7 +8,6 @@ the end is in neither group.
 """
 
 import hashlib
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,9 +16,12 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 from scoring import statistics
 from scoring.backtest.asking import HAND_RAISED
 from scoring.backtest.watching import Course, Line, Span, Watched
+from scoring.bulk import NEVER, Numbers
 from scoring.models import AsOther, AsPql, Won
 
 MOST_THRESHOLDS = 24
@@ -120,29 +122,48 @@ def _compare(watched: Watched, done: Tally) -> None:
     Which age is dealt by the account's number, whatever becomes of it: an age more often the more PQLs were so old,
     and the fewer accounts are left to compare with at that age.
     """
-    span = watched.span
-    known = [watched.courses[a] for a, code in done.as_pql.items() if code in (AsPql.CONVERTED, AsPql.NOT)]
+    span, courses = watched.span, watched.courses
+    known = [courses[a] for a, code in done.as_pql.items() if code in (AsPql.CONVERTED, AsPql.NOT)]
     wanted = Counter((done.qualified_on[course.account] - course.sign_up).days for course in known if course.sign_up)
-    sample = sorted(watched.courses.values(), key=lambda course: _lot(course.account))[:SAMPLE]
-    left = {age: sum(_as_other(span, course, age, done) is not None for course in sample) for age in wanted}
+    lots = np.array([_lot(account) for account in watched.accounts])
+    sample = np.argsort(lots, kind="stable")[:SAMPLE]
+    days = _Days(watched, done)
+    left = {age: int((days.at(age, sample) != NEVER).sum()) for age in wanted}
     ages = sorted(age for age in wanted if left[age] * RARE >= len(sample))
     done.alone = len(known) - sum(wanted[age] for age in ages)
-    dealt = list(accumulate(wanted[age] / left[age] for age in ages))
-    for course in watched.courses.values() if ages else ():
-        age = ages[bisect_right(dealt, _lot(course.account) * dealt[-1])]
-        if day := _as_other(span, course, age, done):
-            done.compared_on[course.account] = day
-            done.as_other[course.account] = AsOther.CONVERTED if _converts(span, course, day) else AsOther.NOT
+    if not ages:
+        return
+    dealt = np.array(list(accumulate(wanted[age] / left[age] for age in ages)))
+    places = np.searchsorted(dealt, lots * dealt[-1], side="right")
+    found = days.at(np.array(ages)[places], np.arange(len(lots)))
+    for n in np.flatnonzero(found != NEVER).tolist():
+        course, day = courses[watched.accounts[n]], date.fromordinal(int(found[n]))
+        done.compared_on[course.account] = day
+        done.as_other[course.account] = AsOther.CONVERTED if _converts(span, course, day) else AsOther.NOT
 
 
-def _as_other(span: Span, course: Course, age: int, done: Tally) -> date | None:
-    """The day on which it had the age, if it could have been a PQL then, was none yet, and can be followed."""
-    place = span.place(course.sign_up + timedelta(days=age)) if course.sign_up else None
-    if place is None or not course.inside >> place & 1:
-        return None
-    day, qualified_on = span.moments[place], done.qualified_on.get(course.account)
-    is_pql = qualified_on is not None and qualified_on <= day
-    return None if is_pql or span.is_young(day) else day
+class _Days:
+    """The days on which accounts are looked at as no PQLs."""
+
+    def __init__(self, watched: Watched, done: Tally) -> None:
+        self.watched, span = watched, watched.span
+        self.moments = np.array([day.toordinal() for day in span.moments])
+        self.young = np.array([span.is_young(day) for day in span.moments])
+        never = date.max
+        self.qualified_on = np.array([done.qualified_on.get(a, never).toordinal() for a in watched.accounts])
+
+    def at(self, age: int | Numbers, which: Numbers) -> Numbers:
+        """Return of these accounts, by their places, the day on which each was so old; NEVER if it is no comparison.
+
+        It is one if the account could have been a PQL then, was none yet, and can be followed.
+        """
+        day = self.watched.sign_ups[which] + age
+        is_within = (self.watched.sign_ups[which] != NEVER) & (day >= self.moments[0]) & (day <= self.moments[-1])
+        place = np.where(is_within, np.searchsorted(self.moments, day), 0)
+        moment = self.moments[place]
+        is_other = is_within & self.watched.inside[which, place] & ~self.young[place]
+        found: Numbers = np.where(is_other & (self.qualified_on[which] > moment), moment, NEVER)
+        return found
 
 
 @lru_cache(maxsize=1_000_000)

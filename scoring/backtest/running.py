@@ -7,9 +7,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
+import structlog
 from django.db import transaction
 
-from scoring import engine, jobs, language, tiles
+from scoring import bulk, jobs, language, tiles
 from scoring.backtest import asking, knowing
 from scoring.backtest.alarms import alarms
 from scoring.backtest.knowing import Knowledge
@@ -17,6 +18,8 @@ from scoring.backtest.measuring import Tally, figures, tally
 from scoring.backtest.watching import Line, Span, Watched, watch
 from scoring.models import Account, Backtest, Backtested, Half, Job
 from scoring.models.raw import cursor
+
+log = structlog.get_logger(__name__)
 
 EVERY_DAY_UP_TO = 5_000_000  # pairs of account and day; of more, each week is looked at
 A_MONTH = 365.25 / 12  # days
@@ -42,6 +45,8 @@ def run(*, job: Job, clock: Callable[[], datetime]) -> None:
 
     signals = tiles.register(signals=language.signals_of(document).values(), at=clock())
     tiles.backfill(signals=signals, on_progress=lambda done, total: tell("reading history", done, total))
+    tell("bringing the mirror up to date", 0, None)
+    _refresh_the_mirror(at=clock())
     tell("looking for what came late", 0, None)
     watched, knowledge = _watch(backtest, document, today=clock().date(), tell=tell)
     tell("counting", 0, None)
@@ -58,15 +63,23 @@ def run(*, job: Job, clock: Callable[[], datetime]) -> None:
     _keep(job, backtest, watched.span, rows, result, clock())
 
 
+def _refresh_the_mirror(*, at: datetime) -> None:
+    """Let the mirror hold all that is stored now. Where there is none, or somebody is at it, PostgreSQL judges."""
+    try:
+        if bulk.present():
+            bulk.refresh(at=at)
+    except bulk.Overtaken as overtaken:
+        log.warning("mirror_not_refreshed", reason=str(overtaken))
+
+
 def _watch(
     backtest: Backtest, document: language.Document, *, today: date, tell: Callable[[str, int, int | None], None]
 ) -> tuple[Watched, Knowledge]:
     first, last = _covered(today, backtest.months)
-    judged = engine.judge(document, as_of=last, detail=False)
     among = _half(backtest.half)
-    judged = [judgement for judgement in judged if among is None or judgement.account_id in among]
+    accounts = Account.objects.exclude(kind=Account.Kind.VISITOR).count() if among is None else len(among)
     days = (last - first).days + 1
-    every = backtest.every_days or (1 if len(judged) * days <= EVERY_DAY_UP_TO else WEEK)
+    every = backtest.every_days or (1 if accounts * days <= EVERY_DAY_UP_TO else WEEK)
     span = Span(asking.moments(first=first, last=last, every=every), backtest.horizon_days)
     knowledge = knowing.look(first=first, last=last)
     done = Counter[str]()
@@ -76,9 +89,9 @@ def _watch(
         tell("judging past days", done["moments"], len(span.moments))
 
     tell("judging past days", 0, len(span.moments))
-    return watch(
-        document, span=span, knowledge=knowledge, last=judged, since=backtest.created_at, on_moment=step
-    ), knowledge
+    since = backtest.created_at
+    watched = watch(document, span=span, knowledge=knowledge, among=among, since=since, on_moment=step)
+    return watched, knowledge
 
 
 def _covered(today: date, months: int) -> tuple[date, date]:

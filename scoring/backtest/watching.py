@@ -1,14 +1,18 @@
 """Watch each account over the moments of a backtest: when it was in the population, and how near to being a PQL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from scoring.backtest.asking import HAND_RAISED
-from scoring.backtest.judging import judge_many
+from scoring.backtest.judging import judge_many, judge_pairs
 from scoring.backtest.knowing import Knowledge
+from scoring.bulk import NEVER, NOTHING, Flags, Numbers, Said, day_of
 from scoring.engine import Judgement
 from scoring.language import Document, Points, Qualify, Tier
 from scoring.ledger import counted, totals
@@ -38,18 +42,6 @@ class Span:
     def weeks(self) -> float:
         """How long it is."""
         return ((self.last - self.first).days + 1) / 7
-
-    @cached_property
-    def _places(self) -> dict[date, int]:
-        return {day: i for i, day in enumerate(self.moments)}
-
-    def place(self, day: date) -> int | None:
-        """Return the number of the first moment on the day or after it; None if the day is outside the span."""
-        if not self.first <= day <= self.last:
-            return None
-        while day not in self._places:
-            day += timedelta(days=1)
-        return self._places[day]
 
     def is_young(self, day: date) -> bool:
         """Whether what was found on the day cannot be known to its end yet."""
@@ -90,79 +82,176 @@ class Watched:
     given: list[int]  # by rule: how often it gave a point that no cap took
     met: list[int]  # by rule: how often it was met
 
+    @cached_property
+    def accounts(self) -> list[int]:
+        """The accounts in the order of `inside` and `sign_ups`."""
+        return list(self.courses)
+
+    @cached_property
+    def inside(self) -> Flags:
+        """By account and moment what `Course.inside` says."""
+        width = len(self.span.moments) // 8 + 1
+        bits = b"".join(course.inside.to_bytes(width, "little") for course in self.courses.values())
+        rows = np.frombuffer(bits, np.uint8).reshape(len(self.courses), width)
+        return np.unpackbits(rows, axis=1, bitorder="little").astype(np.bool_)
+
+    @cached_property
+    def sign_ups(self) -> Numbers:
+        """By account the ordinal of its sign-up, or NEVER."""
+        days = (course.sign_up.toordinal() if course.sign_up else NEVER for course in self.courses.values())
+        return np.fromiter(days, np.int64, len(self.courses))
+
 
 def watch(
     document: Document,
     *,
     span: Span,
     knowledge: Knowledge,
-    last: Sequence[Judgement],
+    among: Collection[int] | None = None,
     since: datetime | None = None,
     on_moment: Callable[[date], object] = lambda day: None,
 ) -> Watched:
-    """Judge the accounts of the `last` judgements, made with all that is known, on each moment, and note what is seen.
+    """Judge the accounts (all, if None) on each moment, and note what is seen.
 
     All that was stored by `since` is looked at. Raises engine.SignalsMissing.
     """
-    courses = {j.account_id: Course(j.account_id, j.sign_up, j.goal_on) for j in last}
-    watched = Watched(document, span, courses, [0] * len(document.rules), [0] * len(document.rules))
-    line = Line(document)
-    for i, (day, judged) in enumerate(judge_many(document, days=span.moments, since=since)):
-        new = [
-            course
-            for judgement in knowledge.corrected(document, day=day, judged=judged)
-            if (course := courses.get(judgement.account_id)) and _note(watched, line, course, judgement, i)
-        ]
-        if new and i:
-            _find_the_days(document, line, new, knowledge, span.moments[i - 1], day)
-        on_moment(day)
-    return watched
+    said = judge_many(document, days=span.moments, since=since, on_day=on_moment).among(among)
+    now = said.goal_on[-1], said.sign_up[-1]  # with all that is known today
+    said = _as_known(said, knowledge)
+    line, seen = Line(document), _Seen(said, *now)
+    rows = zip(said.subjects, now[0].tolist(), now[1].tolist(), _bits(seen.counts), strict=True)
+    courses = [Course(account, day_of(sign_up), day_of(goal_on), bits) for (account, _), goal_on, sign_up, bits in rows]
+    new = _note_peaks(said, seen, line, courses)
+    _note_tiers(said, seen, courses)
+    for rule in range(len(document.rules)):
+        for course, bits in zip(courses, _bits(seen.of(said.kinds.met[:, rule])), strict=True):
+            if bits:
+                course.fired[rule] = bits
+    _find_the_days(document, line, new, knowledge, since)
+    met, given = seen.often(said.kinds.met), seen.often(_given(said, seen, line))
+    return Watched(document, span, {course.account: course for course in courses}, given, met)
 
 
-def _note(watched: Watched, line: "Line", course: Course, judgement: Judgement, i: int) -> bool:
-    """Note what was said at a moment; return whether it was said for the first time that the account is a PQL."""
-    day = watched.span.moments[i]
-    if not _counts(course, judgement, day):
-        return False
-    bit = 1 << i
-    course.inside |= bit
-    for rule, (met, raw) in enumerate(zip(judgement.met, judgement.raw, strict=True)):
-        if met:
-            course.fired[rule] = course.fired.get(rule, 0) | bit
-            watched.met[rule] += 1
-            watched.given[rule] += not isinstance(watched.document.rules[rule], Points) or raw < 0
-    for rule in line.giving(judgement.raw):
-        watched.given[rule] += 1
-    course.tiers.update([judgement.tier] if judgement.tier else [])
-    margin = line.margin(judgement)
-    if margin is None or (course.peaks and margin <= course.peaks[-1][1]):
-        return False
-    course.peaks.append((i, margin))
-    if margin < 0 or course.qualified_on:
-        return False
-    course.qualified_on, course.alone = day, tuple(line.alone(judgement))
-    return True
+def _as_known(said: Said, knowledge: Knowledge) -> Said:
+    """Return what was said by what was known at the end of each day (UTC)."""
+    place = {account: s for s, (account, _) in enumerate(said.subjects)}
+    instead: dict[tuple[int, int], Judgement | None] = {}
+    for i, day in enumerate(said.days):
+        short = [s for account in knowledge.short_of(day) if (s := place.get(account)) is not None]
+        judged = [said.judgement(i, s) for s in short if said.kind[i, s] != NOTHING]
+        known = {j.account_id: j for j in knowledge.corrected(said.document, day=day, judged=judged)}
+        instead |= {(i, place[j.account_id]): known.get(j.account_id) for j in judged}
+    return said.instead(instead)
+
+
+class _Seen:
+    """Where an account could be a PQL: it was there, in the population, and had not converted."""
+
+    def __init__(self, said: Said, goal_on: Numbers, sign_up: Numbers) -> None:
+        """`goal_on` and `sign_up` are by account, as is known today."""
+        self.kind, self.kinds = said.kind, len(said.kinds)
+        days = np.array([day.toordinal() for day in said.days])[:, None]
+        was_there = (said.sign_up != NEVER) | (sign_up == NEVER)
+        is_customer = (goal_on != NEVER) & (goal_on <= days)
+        self.counts = np.ones_like(self.kind, np.bool_)
+        self.counts = self.of(np.array([status in IN_POPULATION for status in said.kinds.status], np.bool_))
+        self.counts &= was_there & ~is_customer
+
+    def of(self, kinds: Flags) -> Flags:
+        """Return by moment and account whether it counts, and what was said is one of these kinds."""
+        found: Flags = np.append(kinds, False)[self.kind] & self.counts  # NOTHING is the last place
+        return found
+
+    def often(self, table: npt.NDArray[Any]) -> list[int]:
+        """Return, of a table with a row for each kind, the sum of the rows of all that counts."""
+        times = np.bincount(self.kind[self.counts], minlength=self.kinds)
+        total: list[int] = (times @ table.astype(np.int64)).tolist()
+        return total
+
+    def present(self) -> list[int]:
+        """Return the kinds that count anywhere."""
+        found: list[int] = np.unique(self.kind[self.counts]).tolist()
+        return found
+
+
+def _bits(flags: Flags) -> Iterator[int]:
+    """Yield for each column a number with the bits of its rows."""
+    packed = np.ascontiguousarray(np.packbits(flags, axis=0, bitorder="little").T)
+    for row in packed:
+        yield int.from_bytes(row.tobytes(), "little")
+
+
+def _given(said: Said, seen: _Seen, line: "Line") -> npt.NDArray[np.int64]:
+    """Return by kind and rule how often it gave a point that no cap took: rules without points, when they are met."""
+    kinds, rules = said.kinds, said.document.rules
+    is_points = np.array([isinstance(rule, Points) for rule in rules], np.bool_)
+    given = (kinds.met & (~is_points | (kinds.raw < 0))).astype(np.int64)
+    for n in seen.present():
+        for rule in line.giving(tuple(kinds.raw[n].tolist())):
+            given[n, rule] += 1
+    return given
+
+
+def _note_tiers(said: Said, seen: _Seen, courses: Sequence[Course]) -> None:
+    tiers = np.array(said.kinds.tier, dtype=np.str_)
+    for tier in {tier for tier in said.kinds.tier if tier}:
+        for place in np.flatnonzero(seen.of(tiers == tier).any(axis=0)).tolist():
+            courses[place].tiers.add(tier)
+
+
+NO_MARGIN = np.iinfo(np.int64).min
+
+
+def _note_peaks(said: Said, seen: _Seen, line: "Line", courses: Sequence[Course]) -> list[tuple[Course, date]]:
+    """Note when each came nearest to the line; return who qualified after the first moment, with the one before."""
+    margins = np.full(len(said.kinds) + 1, NO_MARGIN)
+    for n in seen.present():
+        margin = line.margin(said.kinds.example(n))
+        margins[n] = NO_MARGIN if margin is None else margin
+    found = np.where(seen.counts, margins[said.kind], NO_MARGIN)
+    best = np.maximum.accumulate(found, axis=0)
+    before = np.vstack((np.full((1, found.shape[1]), NO_MARGIN), best[:-1]))
+    later = []
+    for place, i in np.argwhere((found > before).T).tolist():
+        course, margin = courses[place], int(found[i, place])
+        course.peaks.append((i, margin))
+        if margin >= 0 and course.qualified_on is None:
+            course.qualified_on, course.alone = said.days[i], tuple(line.alone(said.judgement(i, place)))
+            later += [(course, said.days[i - 1])] if i else []
+    return later
 
 
 def _counts(course: Course, judgement: Judgement, day: date) -> bool:
-    """Whether the account could be a PQL that day: it was there, in the population, and had not converted."""
+    """Whether the account could be a PQL that day, as _Seen has it."""
     was_there = judgement.sign_up is not None or course.sign_up is None
     is_customer = course.goal_on is not None and course.goal_on <= day
     return was_there and not is_customer and judgement.status in IN_POPULATION
 
 
 def _find_the_days(
-    document: Document, line: "Line", new: Sequence[Course], knowledge: Knowledge, before: date, day: date
+    document: Document,
+    line: "Line",
+    new: Sequence[tuple[Course, date]],
+    knowledge: Knowledge,
+    since: datetime | None,
 ) -> None:
     """Look at the days between two moments for the first one on which an account was a PQL."""
-    open_ = {course.account: course for course in new}
-    days = [before + timedelta(days=n) for n in range(1, (day - before).days)]
-    for between, judged in judge_many(document, days=days, accounts=sorted(open_)):
-        for judgement in knowledge.corrected(document, day=between, judged=judged):
-            course = open_.get(judgement.account_id)
-            if course and judgement.is_pql and _counts(course, judgement, between):
-                course.qualified_on, course.alone = between, tuple(line.alone(judgement))
-                del open_[judgement.account_id]
+    courses = {course.account: course for course, _ in new}
+    pairs = [
+        (course.account, before + timedelta(days=n))
+        for course, before in new
+        if course.qualified_on
+        for n in range(1, (course.qualified_on - before).days)
+    ]
+    by_day: dict[date, list[Judgement]] = {}
+    for judgement in judge_pairs(document, pairs=pairs, since=since):
+        by_day.setdefault(judgement.as_of, []).append(judgement)
+    for day, judged in sorted(by_day.items()):
+        for judgement in knowledge.corrected(document, day=day, judged=judged):
+            course = courses.get(judgement.account_id)
+            if course and judgement.is_pql and _counts(course, judgement, day):
+                course.qualified_on, course.alone = day, tuple(line.alone(judgement))
+                del courses[judgement.account_id]
 
 
 class Line:

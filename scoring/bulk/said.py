@@ -1,6 +1,6 @@
 """What a document says of many accounts on many days, in columns: few judgements differ, so each kind is kept once."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -40,6 +40,24 @@ class Kinds:
         met, raw = tuple(self.met[n].tolist()), tuple(self.raw[n].tolist())
         points = int(self.usage[n]), int(self.fit[n])
         return *points, self.status[n], self.why[n], self.tier[n], bool(self.is_pql[n]), self.held[n], met, raw
+
+    def example(self, n: int) -> Judgement:
+        """Return a judgement of the kind, of nobody and no day."""
+        return Judgement(0, date.min, *self.alike(n), None, None, None)
+
+    def __add__(self, other: "Kinds") -> "Kinds":
+        """Return these, and then the others."""
+        return Kinds(
+            usage=np.concatenate((self.usage, other.usage)),
+            fit=np.concatenate((self.fit, other.fit)),
+            status=[*self.status, *other.status],
+            why=[*self.why, *other.why],
+            tier=[*self.tier, *other.tier],
+            is_pql=np.concatenate((self.is_pql, other.is_pql)),
+            held=[*self.held, *other.held],
+            met=np.concatenate((self.met, other.met)),
+            raw=np.concatenate((self.raw, other.raw)),
+        )
 
     @classmethod
     def of_rows(cls, document: Document, rows: Mapping[str, npt.NDArray[Any]]) -> "Kinds":
@@ -101,17 +119,35 @@ class Said:
     goal_on: Numbers
     sign_up: Numbers
 
+    def judgement(self, day: int, subject: int) -> Judgement:
+        """Return what was said of a subject on a day, each by its place."""
+        account, user = self.subjects[subject]
+        goal_on, sign_up = (day_of(int(column[day, subject])) for column in (self.goal_on, self.sign_up))
+        alike = self.kinds.alike(int(self.kind[day, subject]))
+        return Judgement(account, self.days[day], *alike, goal_on, sign_up, None, user_id=user)
+
     def judgements(self) -> Iterator[Judgement]:
         """Yield by day and subject each judgement that is the first of its subject, or differs from the one before."""
-        alike: dict[int, Alike] = {}
         for day, subjects in self._turns():
-            for s in subjects:
-                n = int(self.kind[day, s])
-                if n not in alike:
-                    alike[n] = self.kinds.alike(n)
-                account, user = self.subjects[s]
-                dated = day_of(int(self.goal_on[day, s])), day_of(int(self.sign_up[day, s]))
-                yield Judgement(account, self.days[day], *alike[n], *dated, None, user_id=user)
+            for subject in subjects:
+                yield self.judgement(day, subject)
+
+    def among(self, accounts: Collection[int] | None) -> "Said":
+        """Return the same of these accounts only (of all, if None), as far as they are still there on the last day."""
+        there = np.flatnonzero(self.kind[-1] != NOTHING).tolist()
+        kept = [s for s in there if accounts is None or self.subjects[s][0] in accounts]
+        columns = (column[:, kept] for column in (self.kind, self.goal_on, self.sign_up))
+        return Said(self.document, self.days, [self.subjects[s] for s in kept], self.kinds, *columns)
+
+    def instead(self, told: Mapping[tuple[int, int], Judgement | None]) -> "Said":
+        """Return the same, but of these (day, subject) by their places what is told here; of None nothing."""
+        numbers: dict[Alike, int] = {}
+        kind, goal_on, sign_up = self.kind.copy(), self.goal_on.copy(), self.sign_up.copy()
+        for place, judgement in told.items():
+            number, *days = _numbered(judgement, numbers, len(self.kinds)) if judgement else UNSAID
+            kind[place], (goal_on[place], sign_up[place]) = number, days
+        kinds = self.kinds + Kinds.of_judgements(self.document, numbers)
+        return Said(self.document, self.days, self.subjects, kinds, kind, goal_on, sign_up)
 
     def _turns(self) -> Iterator[tuple[int, list[int]]]:
         if not self.days:
@@ -124,27 +160,24 @@ class Said:
             yield day, np.flatnonzero(turned).tolist()
 
 
+UNSAID = NOTHING, NEVER, NEVER
+
+
 def of_judgements(document: Document, days: Sequence[date], judged: Iterable[Sequence[Judgement]]) -> Said:
     """Return what the judgements of each of the days say."""
     numbers: dict[Alike, int] = {}
-    by_day = []
-    for judgements in judged:
-        by_day.append(
-            {
-                (j.account_id, j.user_id or 0): (
-                    numbers.setdefault(_alike(j), len(numbers)),
-                    j.goal_on.toordinal() if j.goal_on else NEVER,
-                    j.sign_up.toordinal() if j.sign_up else NEVER,
-                )
-                for j in judgements
-            }
-        )
+    by_day = [{(j.account_id, j.user_id or 0): _numbered(j, numbers) for j in of_day} for of_day in judged]
     subjects = sorted(set().union(*by_day))
-    nothing = NOTHING, NEVER, NEVER
-    table = np.array([[of_day.get(subject, nothing) for subject in subjects] for of_day in by_day], np.int64)
+    table = np.array([[of_day.get(subject, UNSAID) for subject in subjects] for of_day in by_day], np.int64)
     kind, goal_on, sign_up = table.reshape(len(days), len(subjects), 3).transpose(2, 0, 1)
     named = [(account, user or None) for account, user in subjects]
     return Said(document, days, named, Kinds.of_judgements(document, numbers), kind, goal_on, sign_up)
+
+
+def _numbered(j: Judgement, numbers: dict[Alike, int], first: int = 0) -> tuple[int, int, int]:
+    """Return the number of a judgement's kind, and its days as ordinals; a new kind gets the next number."""
+    goal_on, sign_up = (day.toordinal() if day else NEVER for day in (j.goal_on, j.sign_up))
+    return numbers.setdefault(_alike(j), first + len(numbers)), goal_on, sign_up
 
 
 def _alike(j: Judgement) -> Alike:

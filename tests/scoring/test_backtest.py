@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoring import backtest, engine, facts, jobs, language, ledger, rules, tasks
-from scoring.backtest import asking, knowing
+from scoring import backtest, bulk, engine, facts, jobs, language, ledger, rules, tasks
+from scoring.backtest import asking, knowing, running
 from scoring.backtest.measuring import Tally, tally
 from scoring.backtest.watching import HAND_RAISED, Line, Span, Watched, watch
 from scoring.models import Backtest, Backtested, Job, Source
@@ -151,8 +152,7 @@ def bring_in(sent: Sent) -> None:
 def watched(document: language.Document, every: int = 1, horizon: int = 10) -> Watched:
     span = Span(asking.moments(first=FIRST, last=LAST, every=every), horizon)
     knowledge = knowing.look(first=FIRST, last=LAST)
-    last = engine.judge(document, as_of=LAST, detail=False)
-    return watch(document, span=span, knowledge=knowledge, last=last)
+    return watch(document, span=span, knowledge=knowledge)
 
 
 class TestABacktest:
@@ -378,6 +378,42 @@ class TestRun:
             names(colour="red")
         with pytest.raises(backtest.BadFigure, match="is a day such as"):
             names(since="soon")
+
+
+def ran(*, every: int) -> tuple[Any, ...]:
+    """All that a backtest found, carried out at NOW."""
+    version = rules.draft(text=INVITES, by=None, at=NOW)
+    started = backtest.start(version=version, by=None, at=NOW, horizon_days=15, every_days=every)
+    job = jobs.claim(job=started.job, at=NOW)
+    assert job is not None
+    running.run(job=job, clock=lambda: NOW)
+    done = Backtest.objects.get(pk=started.pk)
+    found = {name: {**vars(row), "id": 0, "backtest_id": 0, "_state": 0} for name, row in rows(done).items()}
+    return done.first_day, done.last_day, done.result, done.digest, found
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("world")
+class TestOnTheMirror:
+    @pytest.mark.parametrize("every", [1, 7])
+    def test_finds_what_postgresql_finds(
+        self, every: int, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.MIRROR = tmp_path / "mirror"
+        Source.objects.filter(pk=source().pk).update(created_at=at(1, 0), imported_to=at(12))
+        bulk.refresh(at=NOW - timedelta(hours=1))
+        # What the mirror does not hold yet: some of it came late.
+        send(*invite("umbrella", 15, 18), at=at(25))
+        send(*invite("initech", 2), *invite("hooli", 13), at=at(30))
+        settings.MIRROR = tmp_path / "none"
+        by_postgres = ran(every=every)
+        settings.MIRROR = tmp_path / "mirror"
+        monkeypatch.setattr("scoring.bulk.judging._by_postgres", None)
+        assert ran(every=every) == by_postgres
+        _, _, result, _, found = by_postgres
+        assert result["late"]["events"]
+        # Known only on day 25, between two weekly moments.
+        assert found["umbrella"]["qualified_on"] == at(25).date()
 
 
 class TestWhatCameLate:
