@@ -160,7 +160,7 @@ def _conditions(rule: Rule, place: dict[Part, int]) -> Iterator[tuple[int, Plain
         fixed = {"within": per.within, "every": float(per.every), "negated": False}
         faded = {"decay": _decay(per.decay)} if per.decay else {}
         yield place[per], {"measure": per.measure, "of": per.signal, **fixed, **faded}
-    for negated, leaf in _signed(rule.when, False) if rule.when else ():
+    for negated, leaf in signed(rule.when) if rule.when else ():
         yield place[leaf], {**_condition(leaf), "negated": negated}
     if isinstance(rule, Points) and rule.decay is not None:
         fading = {"measure": "decay", "of": rule.decay.signal, "decay": _decay(rule.decay), "negated": False}
@@ -171,14 +171,14 @@ def _decay(decay: Decay) -> Plain:
     return {"shape": decay.shape, "days": decay.days}
 
 
-def _signed(condition: Condition, negated: bool) -> Iterator[tuple[bool, Leaf]]:
+def signed(condition: Condition, *, negated: bool = False) -> Iterator[tuple[bool, Leaf]]:
     """Yield the leaves, each with whether an odd number of `not` stands before it."""
     match condition:
         case All(of) | Any(of):
             for part in of:
-                yield from _signed(part, negated)
+                yield from signed(part, negated=negated)
         case Not(of):
-            yield from _signed(of, not negated)
+            yield from signed(of, negated=not negated)
         case leaf:
             yield negated, leaf
 

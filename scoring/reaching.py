@@ -238,7 +238,8 @@ class _Deeds:
         wanted = self._wanted(rule)
         if wanted is None:
             return
-        for leaf, truth in _signed(rule.when, wanted) if rule.when else ():
+        for negated, leaf in ledgers.signed(rule.when) if rule.when else ():
+            truth = wanted != negated
             if (leaf in self.account.true) != truth:
                 yield from self._of_leaf(leaf, truth)
         if wanted and isinstance(rule, Points):
@@ -396,18 +397,6 @@ class _Deeds:
         follows: Mapping[Part, Anything],
     ) -> _Deed:
         return _Deed(quantity, condition, holding.gap(condition), {**follows, **effects})
-
-
-def _signed(condition: Condition, truth: bool) -> Iterator[tuple[Leaf, bool]]:
-    """Yield the leaves, each with what it should be for the condition to be `truth`."""
-    match condition:
-        case All(of) | Any(of):
-            for part in of:
-                yield from _signed(part, truth)
-        case Not(of):
-            yield from _signed(of, not truth)
-        case leaf:
-            yield leaf, truth
 
 
 def _target(measure: str, comparator: str, threshold: float, old: float | None, truth: bool) -> float | None:

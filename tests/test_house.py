@@ -53,7 +53,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("routing.people", "routing.attendance", "routing.ruling", "scoring.backstage"),
     ("scoring.tasks", "scoring.admin", "routing.tasks", "routing.admin"),
     ("pqlapp.ringer",),
-    ("pqlapp.bell", "pqlapp.parser"),
+    ("pqlapp.bell", "pqlapp.parser", "pqlapp.spreadsheet"),
     (
         "pqlapp.ingest",
         "pqlapp.api",

@@ -14,6 +14,7 @@ from pqlapp.desk import reads
 from pqlapp.desk.access import EVERYBODY, Viewer, only
 from pqlapp.desk.charts import LEFT, RIGHT, TICKS, WIDTH, Chart, Mark, Plane, Series, Tick, above, plain
 from pqlapp.desk.ledger import Ledger, Line, laid_out
+from pqlapp.spreadsheet import cell
 from routing import queue
 from scoring import engine, explain, reaching
 from scoring.language import Document
@@ -21,7 +22,6 @@ from scoring.models import Account, Score, ScoreChange
 
 MOST_STEPS = 200  # of the chart
 NARROW = timedelta(days=1)  # what the chart shows at least
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would work out
 
 
 def ahead(document: Document, score: Score | None, now: datetime) -> dict[str, Any]:
@@ -171,10 +171,5 @@ def _score(request: HttpRequest, viewer: Viewer, pk: int) -> Score:
 def _file(name: str, rows: Sequence[Sequence[Any]]) -> HttpResponse:
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
-    csv.writer(response).writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(response).writerows([cell(value) for value in row] for row in rows)
     return response
-
-
-def _cell(value: Any) -> Any:
-    """Return the value so that a spreadsheet takes it for text, not for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

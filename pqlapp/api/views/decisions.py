@@ -21,6 +21,7 @@ from pqlapp.api import auth, bodies, lead_serializers, serializers
 from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS
 from pqlapp.api.views.door import Door, accepted, now
+from pqlapp.spreadsheet import cell
 from routing import decision, simulator
 from routing.models import Assignment
 
@@ -28,7 +29,6 @@ COLUMNS = (
     *("id", "at", "lead", "account", "tier", "pool", "how", "ae", "why", "cost", "credit_before", "credit_after"),
     *("eligible", "candidates", "released_at", "refunded_for"),
 )
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would work them out
 
 
 class AssignmentRow(lead_serializers.AssignmentShown):
@@ -115,7 +115,7 @@ def _lines(rows: QuerySet[Assignment]) -> Iterator[str]:
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for made in rows.iterator(500):
-        writer.writerow([_safe(value) for value in _values(made)])
+        writer.writerow([cell(value) for value in _values(made)])
         yield out.getvalue()
         out.seek(0)
         out.truncate()
@@ -132,8 +132,3 @@ def _values(made: Assignment) -> tuple[Any, ...]:
         *(sum(one["eligible"] for one in candidates), len(candidates)),
         *(made.released_at and made.released_at.isoformat(), made.refunded_for),
     )
-
-
-def _safe(value: Any) -> Any:
-    """Return the value so that no spreadsheet takes it for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
