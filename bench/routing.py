@@ -176,17 +176,20 @@ def queue_page() -> None:
 
 def spread(mine: int) -> None:
     """Give one AE so many open leads of the first pool, and make closed ones of everybody until there are enough."""
-    from django.db import connection
+    from django.db import connection, transaction
 
-    from routing.models import Lead
+    from routing.models import Assignment, Lead
+
+    def give(those: list[int], to: int | None) -> None:
+        with transaction.atomic():  # who has a lead stands in both
+            Lead.objects.filter(pk__in=those).update(ae=to)
+            Assignment.objects.filter(lead__in=those, ae__isnull=False, released_at=None).update(ae=to)
 
     of_first_pool = Lead.objects.filter(state="assigned", rule_set__slug="bench-0").order_by("pk")
-    of_first_pool.exclude(ae=mine).filter(pk__in=list(of_first_pool.values_list("pk", flat=True)[:OPEN])).update(
-        ae=mine
-    )
+    give(list(of_first_pool.values_list("pk", flat=True)[:OPEN]), mine)
     surplus = list(Lead.objects.filter(ae=mine, state="assigned").order_by("pk").values_list("pk", flat=True)[OPEN:])
-    other = Lead.objects.exclude(ae=mine).exclude(ae=None).values_list("ae", flat=True).first()
-    Lead.objects.filter(pk__in=surplus).update(ae=other)
+    other = of_first_pool.exclude(ae=mine).values_list("ae", flat=True).first()
+    give(surplus, other)
     fields = [field.column for field in Lead._meta.concrete_fields if field.column and field.column != "id"]
     changed = {
         "state": "'closed'",

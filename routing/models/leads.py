@@ -359,6 +359,8 @@ class Assignment(models.Model):
     refunded_for = models.CharField(max_length=10, choices=Refund.choices, blank=True, default="")
 
     class Meta:
+        # The migration says more to the database, by composite keys: a standing assignment is to the AE who holds the
+        # lead, in the lead's pool, and a held lead has one; a turn is of an AE with a place in the pool.
         constraints = [
             models.CheckConstraint(
                 condition=Q(refunded_for="")

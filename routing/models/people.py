@@ -59,6 +59,7 @@ class Absence(models.Model):
     came_back_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        # The migration says to the database that those of one AE do not overlap.
         constraints = [
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=models.F("starts_at")), name="absence_ends_later"

@@ -70,6 +70,7 @@ class Breach(models.Model):
                 condition=Q(cause__in=["person", "capacity", "rule", "outage"]), name="breach_has_a_cause"
             ),
             models.CheckConstraint(condition=Q(at__gte=F("due_at")), name="breach_is_found_later"),
+            # That it is of the assignment's lead and AE, the migration says to the database.
             models.CheckConstraint(
                 condition=Q(ae__isnull=True, assignment__isnull=True) | Q(ae__isnull=False, assignment__isnull=False),
                 name="breach_of_an_ae_names_the_assignment",

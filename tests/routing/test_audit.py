@@ -69,11 +69,6 @@ class TestVerify:
         Assignment.objects.filter(pk=made.pk).update(ae=other)
         assert "the record leads to AE" in fault().words
 
-    def test_finds_a_lead_without_a_standing_assignment(self) -> None:
-        lead = Lead.objects.filter(state="assigned").order_by("pk")[0]
-        lead.assignments.update(released_at=NOW)
-        assert fault().words == f"is with AE {lead.ae_id}, but no assignment stands"
-
     def test_is_asked_by_the_command(self) -> None:
         out = StringIO()
         call_command("verify", routing=True, stdout=out)

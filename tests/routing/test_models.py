@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from routing.models import AE, Assignment, Lead, LeadMove, Membership, Pool
+from routing.models import AE, Absence, Assignment, Breach, CloseReason, Lead, LeadMove, Membership, Pool
 from tests.routing import world
-from tests.routing.world import NOW
+from tests.routing.world import NOW, later
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,23 @@ def lead(**changes: Any) -> Lead:
         "pql_at": NOW,
         "assigned_at": NOW,
     }
-    return Lead.objects.create(**values | changes)
+    made = Lead.objects.create(**values | changes)
+    if made.state != "closed":
+        given(made)
+    return made
+
+
+def given(to: Lead, **changes: Any) -> Assignment:
+    """Store that the lead was given to its AE by hand, but for the changes."""
+    values: dict[str, Any] = {"lead": to, "ae": to.ae, "pool": to.pool, "how": "by_hand", "at": NOW, "decision": {}}
+    return Assignment.objects.create(**values | changes)
+
+
+def refused(constraint: str) -> None:
+    """Hold that the transaction could not be committed, by this constraint; nothing of it stays."""
+    with pytest.raises(IntegrityError, match=constraint):
+        connection.check_constraints()
+    transaction.set_rollback(True)
 
 
 class TestLead:
@@ -113,24 +129,80 @@ class TestMove:
 class TestAssignment:
     def test_stands_once_per_lead(self) -> None:
         one = lead()
-        given: dict[str, Any] = {"lead": one, "ae": one.ae, "how": "rotation", "at": NOW, "decision": {}}
-        Assignment.objects.create(**given, released_at=NOW)
-        Assignment.objects.create(**given)
+        given(one, released_at=NOW)
         with pytest.raises(IntegrityError, match="one_standing_assignment_per_lead"):
-            Assignment.objects.create(**given)
+            given(one)
 
     def test_refunds_only_a_turn_that_was_taken(self) -> None:
-        one = lead()
-        given: dict[str, Any] = {
-            "lead": one,
-            "ae": one.ae,
-            "at": NOW,
-            "decision": {},
-            "released_at": NOW,
-            "refunded_for": "duplicate",
-        }
         with pytest.raises(IntegrityError, match="only_a_turn_taken_is_refunded"):
-            Assignment.objects.create(**given, how="by_hand")
+            given(lead(), released_at=NOW, refunded_for="duplicate")
+
+    def test_is_refunded_for_a_cause_that_there_is(self) -> None:
+        west, one = world.pool(), lead()
+        Membership.objects.create(pool=west, ae_id=one.ae_id, joined_at=NOW)
+        with pytest.raises(IntegrityError, match="refund_has_a_cause"):
+            given(one, how="rotation", pool=west, released_at=NOW, refunded_for="mood")
+
+    def test_by_turn_is_of_a_pool(self) -> None:
+        with pytest.raises(IntegrityError, match="turn_is_of_a_pool"):
+            given(lead(), how="rotation", released_at=NOW)
+
+    def test_by_turn_is_of_one_who_has_a_place_there(self) -> None:
+        given(lead(), how="rotation", pool=world.pool(), released_at=NOW)
+        refused("turn_is_a_members")
+
+
+class TestWhoHasIt:
+    """Lead and assignment say the same when a transaction ends; within it they are written one after the other."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"ae": "ben"},
+            {"pool": "East"},
+            {"state": "closed", "closed_as": "lost", "closed_at": NOW},
+            {"state": "unassigned", "ae": None, "assigned_at": None, "unassigned_reason": "Nobody is there."},
+        ],
+    )
+    def test_a_lead_does_not_leave_its_assignment(self, changes: dict[str, Any]) -> None:
+        one, values = lead(), dict(changes)
+        values |= {"ae": world.ae("ben")} if changes.get("ae") else {}
+        values |= {"pool": world.pool("East")} if "pool" in changes else {}
+        Lead.objects.filter(pk=one.pk).update(**values)
+        refused("standing_assignment_is_the_leads|held_lead_has_its_assignment")
+
+    @pytest.mark.parametrize("changes", [{"released_at": NOW}, {"ae": None}])
+    def test_an_assignment_does_not_leave_its_lead(self, changes: dict[str, Any]) -> None:
+        Assignment.objects.filter(lead=lead()).update(**changes)
+        refused("held_lead_has_its_assignment")
+
+    def test_both_go_together(self) -> None:
+        one, ben = lead(), world.ae("ben")
+        Lead.objects.filter(pk=one.pk).update(ae=ben)
+        Assignment.objects.filter(lead=one).update(ae=ben)
+        connection.check_constraints()
+
+    def test_a_breach_is_of_the_ae_who_had_it(self) -> None:
+        one = lead()
+        about: dict[str, Any] = {"lead": one, "assignment": one.assignments.get(), "cause": "person", "why": "."}
+        Breach.objects.create(**about, ae=world.ae("ben"), due_at=NOW, at=NOW, did="escalated")
+        refused("breach_is_of_the_assignment")
+
+
+class TestAbsence:
+    def test_is_one_at_a_time(self) -> None:
+        ann = world.ae("ann")
+        for first, last in ((0, 2), (2, 4)):
+            Absence.objects.create(ae=ann, starts_at=later(days=first), ends_at=later(days=last))
+        Absence.objects.create(ae=world.ae("ben"), starts_at=later(days=1))
+        with pytest.raises(IntegrityError, match="absences_do_not_overlap"):
+            Absence.objects.create(ae=ann, starts_at=later(days=3))
+
+
+class TestReason:
+    def test_gives_a_turn_back_where_it_was_no_lead(self) -> None:
+        with pytest.raises(IntegrityError, match="reason_refunds_what_was_no_lead"):
+            CloseReason.objects.create(kind="lose", name="Went away", refunds="duplicate")
 
 
 class TestPool:

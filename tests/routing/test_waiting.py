@@ -176,6 +176,7 @@ class TestRules:
         Assignment.objects.update(released_at=NOW)
         assert opened("acme", at=later(days=1)).ae == ann
         Lead.objects.filter(state="assigned").update(state="closed", closed_as="withdrawn", closed_at=NOW)
+        Assignment.objects.update(released_at=NOW)
         RoutingRule.objects.filter(pk=all_of_them.pk).update(prefers_owner=False)
         assert opened("acme", at=later(days=2)).ae == ben
 
