@@ -139,7 +139,7 @@ class TestAssignment:
 
     def test_is_refunded_for_a_cause_that_there_is(self) -> None:
         west, one = world.pool(), lead()
-        Membership.objects.create(pool=west, ae_id=one.ae_id, joined_at=NOW)
+        Membership.objects.create(pool=west, ae=AE.objects.get(), joined_at=NOW)
         with pytest.raises(IntegrityError, match="refund_has_a_cause"):
             given(one, how="rotation", pool=west, released_at=NOW, refunded_for="mood")
 
