@@ -5,7 +5,7 @@ every fact that the decision rests on, so that `replay` comes to it again from t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -124,7 +124,7 @@ def record(decision: Decision) -> dict[str, Any]:
     turn = decision.turn
     return {
         "cost": decision.cost,
-        "claims": [asdict(claim) for claim in decision.claims],
+        "claims": [_fields(claim) for claim in decision.claims],
         "candidates": [_told(one, turn) for one in decision.judged],
         "how": decision.how,
         "chosen": decision.chosen and decision.chosen.ae,
@@ -178,13 +178,18 @@ def _told(one: Judged, turn: Turn | None) -> dict[str, Any]:
         "ae": contender.ae,
         "name": contender.name,
         "weight": contender.weight,
-        "facts": asdict(one.facts) if one.facts else {},
-        "gates": [asdict(verdict) for verdict in one.verdicts],
+        "facts": _fields(one.facts) if one.facts else {},
+        "gates": [_fields(verdict) for verdict in one.verdicts],
         "eligible": one.is_eligible,
         "last_served_at": contender.last_served_at and contender.last_served_at.isoformat(),
         "credit_before": contender.credit,
         "credit_after": contender.credit + change,
     }
+
+
+def _fields(of: Candidate | Verdict | Claim) -> dict[str, Any]:
+    """Return the fields as a mapping. Nothing in them is changed later, so nothing is copied, as `asdict` does."""
+    return {name: getattr(of, name) for name in of.__slots__}
 
 
 # ---- replay ----------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import Count
 
@@ -12,6 +13,7 @@ from routing.decision import Contender, Judged
 from routing.eligibility import Candidate
 from routing.hours import Hours
 from routing.models import HELD, Assignment, Lead, Membership, Pool
+from routing.rotation import Turn
 from scoring.models import raw
 
 GIVEN = """
@@ -23,6 +25,14 @@ GROUP BY member.ae
 """
 
 
+class Kind(NamedTuple):
+    """What of a lead the gates of a member ask for."""
+
+    tier: str
+    asks: tuple[str, ...]
+    had_it: bool  # the member did, before
+
+
 @dataclass(frozen=True, slots=True)
 class Seat:
     """A member of a pool with everything that does not depend on the lead in hand."""
@@ -32,6 +42,8 @@ class Seat:
     facts: Candidate  # of no lead yet
     of_tier: Mapping[str, int]  # open leads by tier
     works: Hours
+    judged: dict[Kind, Judged] = field(default_factory=dict)  # what the gates said so far
+    free_at: dict[Candidate, datetime | None] = field(default_factory=dict)  # by the clock alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +59,21 @@ class Table:
 
     def judge(self, *, tier: str, asks: Sequence[str] = (), had_it: Collection[int] = ()) -> list[Judged]:
         """Return every member with the verdicts for a lead of a tier that these AEs had before."""
-        return [decision.judge(seat.contender, _for(seat, tier, asks, had_it)) for seat in self.seats.values()]
+        return [_judged(seat, Kind(tier, tuple(asks), seat.contender.ae in had_it)) for seat in self.seats.values()]
 
     def free_by_clock(self, judged: Sequence[Judged]) -> datetime | None:
         """Return when the clock alone makes one of those judged free for the lead; None: it takes more than time."""
-        times = [
-            eligibility.free_by_clock(one.facts, self.seats[one.contender.membership].works)
-            for one in judged
-            if one.facts
-        ]
+        times = [_free_at(self.seats[one.contender.membership], one.facts) for one in judged if one.facts]
         return min((time for time in times if time), default=None)
+
+    def after(self, chosen: int, turn: Turn | None, *, tier: str, at: datetime) -> "Table":
+        """Return the pool as it stands when a member was given a lead of a tier, and all were charged the turn."""
+        seats = dict(self.seats)
+        if turn:
+            for member in turn.changes:
+                seats[member] = replace(seats[member], contender=decision.after(seats[member].contender, turn, at=at))
+        seats[chosen] = _one_more(seats[chosen], tier)
+        return replace(self, seats=seats)
 
 
 def table(*, pool: Pool, at: datetime) -> Table:
@@ -104,15 +121,38 @@ def _seat(
     return Seat(member, contender(member), facts, of_tier, works)
 
 
-def _for(seat: Seat, tier: str, asks: Sequence[str], had_it: Collection[int]) -> Candidate:
-    return replace(
+def _judged(seat: Seat, kind: Kind) -> Judged:
+    """Return what the gates say of a member. They ask for no credits, so it holds until the member is given a lead."""
+    if kind not in seat.judged:
+        facts = replace(
+            seat.facts,
+            tier=kind.tier,
+            open_of_tier=seat.of_tier.get(kind.tier, 0),
+            tier_cap=seat.membership.tier_caps.get(kind.tier),
+            asked=kind.asks,
+            had_it=kind.had_it,
+        )
+        seat.judged[kind] = decision.judge(seat.contender, facts)
+    return replace(seat.judged[kind], contender=seat.contender)
+
+
+def _free_at(seat: Seat, facts: Candidate) -> datetime | None:
+    if facts not in seat.free_at:
+        seat.free_at[facts] = eligibility.free_by_clock(facts, seat.works)
+    return seat.free_at[facts]
+
+
+def _one_more(seat: Seat, tier: str) -> Seat:
+    """Return a seat as it is with one more lead, which counts towards its caps."""
+    counted = int(_is_capped(seat.membership))
+    facts = replace(
         seat.facts,
-        tier=tier,
-        open_of_tier=seat.of_tier.get(tier, 0),
-        tier_cap=seat.membership.tier_caps.get(tier),
-        asked=tuple(asks),
-        had_it=seat.contender.ae in had_it,
+        open_leads=seat.facts.open_leads + 1,
+        given_today=seat.facts.given_today + counted,
+        given_this_week=seat.facts.given_this_week + counted,
     )
+    of_tier = {**seat.of_tier, tier: seat.of_tier.get(tier, 0) + 1}
+    return Seat(seat.membership, seat.contender, facts, of_tier, seat.works)
 
 
 def _loads(pool: Pool) -> dict[int, Counter[str]]:
@@ -126,7 +166,7 @@ def _loads(pool: Pool) -> dict[int, Counter[str]]:
 
 def _given(pool: Pool, members: Sequence[Membership], at: datetime) -> dict[int, tuple[int, int]]:
     """Return how many leads of the pool each AE with a cap was given today and this week, in the AE's zone."""
-    capped = [member.ae for member in members if (member.daily_cap, member.weekly_cap) != (None, None)]
+    capped = [member.ae for member in members if _is_capped(member)]
     if not capped:
         return {}
     with raw.cursor() as cursor:
@@ -140,6 +180,11 @@ def _given(pool: Pool, members: Sequence[Membership], at: datetime) -> dict[int,
             },
         )
         return {ae: (today, this_week) for ae, today, this_week in cursor.fetchall()}
+
+
+def _is_capped(member: Membership) -> bool:
+    """Return whether it is counted what a member was given: where nobody asks, it is not."""
+    return (member.daily_cap, member.weekly_cap) != (None, None)
 
 
 def had_before(lead: Lead) -> set[int]:

@@ -256,13 +256,20 @@ def rank_users(document: Document, *, account: int, as_of: date) -> list[tuple[i
 
     Only the rules that make sense for one person count; at `level: user` those are all. Raises SignalsMissing.
     """
+    return rank_users_of(document, accounts=[account], as_of=as_of)[account]
+
+
+def rank_users_of(document: Document, *, accounts: Sequence[int], as_of: date) -> dict[int, list[tuple[int, int, int]]]:
+    """Return for each of the accounts what `rank_users` does of one; as many statements as for one."""
+    found: dict[int, list[tuple[int, int, int]]] = {account: [] for account in accounts}
     if document.level == "user":
-        judged = judge(document, as_of=as_of, accounts=[account], detail=False)
-        return _ranked((j.user_id or 0, j.usage, sum(j.met)) for j in judged)
-    personal = for_users(document)
-    binding = sql.Binding(constant=True, by_user=True, detail=False)
-    rows = _rows(personal, binding, {"as_of": as_of, "accounts": [account]}, None)
-    return _ranked((row["user_id"], row["usage"], sum(row["met"])) for row in rows)
+        for j in judge(document, as_of=as_of, accounts=accounts, detail=False):
+            found[j.account_id].append((j.user_id or 0, j.usage, sum(j.met)))
+    else:
+        binding = sql.Binding(constant=True, by_user=True, detail=False)
+        for row in _rows(for_users(document), binding, {"as_of": as_of, "accounts": list(accounts)}, None):
+            found[row["account_id"]].append((row["user_id"], row["usage"], sum(row["met"])))
+    return {account: _ranked(people) for account, people in found.items()}
 
 
 def _ranked(people: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

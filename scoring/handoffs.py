@@ -166,23 +166,51 @@ def cross(*, hints: Iterable[Crossed]) -> None:
     Crossed.objects.bulk_create(sorted(hints, key=lambda hint: (hint.account_id, hint.rule_set_id)))
 
 
-def claim_crossed(*, at: datetime) -> Crossed | None:
-    """Claim the oldest hint that nobody else holds and that is due at `at`; None if there is none.
+def claim_crossed(*, at: datetime, only: int | None = None) -> Crossed | None:
+    """Claim the oldest hint, or `only` that of this id, that nobody else holds and that is due at `at`, else None.
 
     The claim deletes it in the caller's transaction. The hint returned is no longer a row: only its fields count.
     """
     with cursor() as c:
         c.row_factory = dict_row
-        row = c.execute(_CLAIM_CROSSED, {"at": at}).fetchone()
+        row = c.execute(_CLAIM_CROSSED, {"at": at, "only": only}).fetchone()
     return Crossed(**row) if row else None
 
 
 _CLAIM_CROSSED = """
 DELETE FROM scoring_crossed WHERE id = (
-    SELECT id FROM scoring_crossed WHERE not_before IS NULL OR not_before <= %(at)s::timestamptz
+    SELECT id FROM scoring_crossed WHERE (not_before IS NULL OR not_before <= %(at)s::timestamptz)
+    AND id BETWEEN coalesce(%(only)s::bigint, 0) AND coalesce(%(only)s::bigint, 9223372036854775807)
     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
+
+
+def hold_crossed(*, at: datetime, limit: int) -> list[Crossed]:
+    """Hold the oldest hint that nobody else holds and that is due, and others of its rule set; returns them by age.
+
+    They stay until `drop_crossed`, and are let go at the end of the caller's transaction. Of one rule set, so that
+    workers who take many at once seldom want the same pool.
+    """
+    with cursor() as c:
+        c.row_factory = dict_row
+        return [Crossed(**row) for row in c.execute(_HOLD_CROSSED, {"at": at, "limit": limit})]
+
+
+_HOLD_CROSSED = """
+WITH oldest AS (
+    SELECT rule_set_id FROM scoring_crossed WHERE not_before IS NULL OR not_before <= %(at)s::timestamptz
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+SELECT * FROM scoring_crossed
+WHERE (not_before IS NULL OR not_before <= %(at)s::timestamptz) AND rule_set_id = (SELECT rule_set_id FROM oldest)
+ORDER BY id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
+"""
+
+
+def drop_crossed(*, hints: Iterable[Crossed]) -> None:
+    """Delete hints that the caller's transaction holds: what they call for is done in it."""
+    with cursor() as c:
+        c.execute("DELETE FROM scoring_crossed WHERE id = ANY (%s)", [[hint.pk for hint in hints]])
 
 
 def put_off(*, hint: Crossed, until: datetime, error: str) -> None:

@@ -1,6 +1,7 @@
 """Who gets a lead: decided under the pool's lock, and recorded with everything that the decision rests on."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
@@ -14,8 +15,10 @@ from django.db.models.lookups import LessThan
 
 from routing import decision, handling, seats
 from routing.decision import Claim
+from routing.leads import claims as claiming
 from routing.leads import moves, turns
-from routing.models import AE, HELD, Assignment, Handling, Lead, Membership, Pool, Refund, State, Via
+from routing.models import AE, Assignment, Handling, Lead, Membership, Pool, Refund, State, Via
+from routing.rotation import Turn
 from routing.seats import Table
 from scoring.models import RuleSet
 
@@ -36,6 +39,24 @@ class Routed(Enum):
     NOBODY = "nobody"  # nobody can take it now, or no pool takes it
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What becomes of a lead: whom it goes to, or why it waits."""
+
+    routed: Routed
+    record: dict[str, Any]  # of the decision, as JSON data
+    how: How = How.ROTATION
+    membership: int | None = None  # of the AE in the pool
+    ae: AE | None = None  # None: it waits
+    turn: Turn | None = None  # None: nobody was charged
+    next_try_at: datetime | None = None  # of one that waits
+
+    @property
+    def why(self) -> str:
+        """The reason, in a sentence."""
+        return str(self.record["why"])
+
+
 def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
     """Give a locked, unassigned lead to a colleague or owner of the account, or else by turn.
 
@@ -44,29 +65,53 @@ def route(*, lead: Lead, plan: handling.Plan, at: datetime) -> Routed:
     Returns how it went.
     """
     lead.route = plan.route
-    if plan.pool is None:
-        decided = {"why": plan.reason}
-        _leave(lead=lead, pool=None, reason=plan.reason, decision=decided, next_try_at=at + RELOOK, at=at)
-        return Routed.NOBODY
-    pool = turns.lock_pools([plan.pool.pk])[plan.pool.pk]
-    table = seats.table(pool=pool, at=at)
-    judged = table.judge(tier=lead.tier, asks=plan.asks, had_it=seats.had_before(lead))
-    found = decision.decide(judged, pool=pool.name, claims=_claims(lead, plan), cost=table.cost(lead.tier))
-    record = _rule(pool, plan) | decision.record(found)
-    if found.chosen is None:
-        when = table.free_by_clock(judged)
-        _leave(lead=lead, pool=pool, reason=found.why, decision=record, next_try_at=when, at=at)
-        return Routed.NOBODY
-    if _better_waits(lead, table):
-        reason = f"Waits its turn in {pool.name}: a better or older lead comes first."
-        _leave(lead=lead, pool=pool, reason=reason, decision={"why": reason}, next_try_at=at, at=at)
-        drain_later(at=at, pool=pool)
-        return Routed.BEHIND
+    pool = turns.lock_pools([plan.pool.pk])[plan.pool.pk] if plan.pool else None
+    found = settle(
+        lead=lead,
+        plan=plan,
+        table=seats.table(pool=pool, at=at) if pool else None,
+        claims=claiming.read(accounts=[lead.account_id]).of(account_id=lead.account_id, plan=plan, but=lead.pk),
+        had_it=seats.had_before(lead),
+        at=at,
+    )
+    if found.ae is None:
+        _leave(lead=lead, pool=pool, found=found, at=at)
+        if found.routed is Routed.BEHIND:
+            drain_later(at=at, pool=pool)
+        return found.routed
     if found.turn:
         turns.charge(found.turn, at=at)
-    ae = table.seats[found.chosen.membership].membership.ae
-    give(lead=lead, pool=pool, ae=ae, how=How(found.how), verb="assign", decision=record, by=None, at=at)
+    give(lead=lead, pool=pool, ae=found.ae, how=found.how, verb="assign", decision=found.record, by=None, at=at)
     return Routed.GIVEN
+
+
+def settle(
+    *,
+    lead: Lead,
+    plan: handling.Plan,
+    table: Table | None,
+    claims: Sequence[Claim],
+    had_it: Collection[int],
+    at: datetime,
+    has_line: bool = True,
+) -> Settled:
+    """Return what becomes of an unassigned lead at the table of its pool, which is locked; None: no pool takes it.
+
+    Writes nothing. The lead may be one that is not stored yet; it is younger than those that are. `had_it` are the
+    AEs who had it before. Where the pool has no line it is not asked who is first in it.
+    """
+    if table is None:
+        return Settled(Routed.NOBODY, {"why": plan.reason}, next_try_at=at + RELOOK)
+    pool, judged = table.pool, table.judge(tier=lead.tier, asks=plan.asks, had_it=had_it)
+    found = decision.decide(judged, pool=pool.name, claims=claims, cost=table.cost(lead.tier))
+    if found.chosen is not None and has_line and _better_waits(lead, table):
+        reason = f"Waits its turn in {pool.name}: a better or older lead comes first."
+        return Settled(Routed.BEHIND, {"why": reason}, next_try_at=at)
+    record = _rule(pool, plan) | decision.record(found)
+    if found.chosen is None:
+        return Settled(Routed.NOBODY, record, next_try_at=table.free_by_clock(judged))
+    ae = table.seats[found.chosen.membership].membership.ae
+    return Settled(Routed.GIVEN, record, How(found.how), found.chosen.membership, ae, found.turn)
 
 
 def route_anew(*, lead: Lead, at: datetime) -> Routed:
@@ -86,8 +131,8 @@ def preview(*, account_id: int, rule_set: RuleSet, tier: str, at: datetime) -> d
         return {"why": plan.reason}
     table = seats.table(pool=plan.pool, at=at)
     judged = table.judge(tier=tier, asks=plan.asks)
-    claims = _claims(Lead(account_id=account_id), plan)
-    found = decision.decide(judged, pool=plan.pool.name, claims=claims, cost=table.cost(tier))
+    known = claiming.read(accounts=[account_id]).of(account_id=account_id, plan=plan)
+    found = decision.decide(judged, pool=plan.pool.name, claims=known, cost=table.cost(tier))
     when = None if found.chosen else table.free_by_clock(judged)
     return _rule(plan.pool, plan) | decision.record(found) | {"next_try_at": when and when.isoformat()}
 
@@ -272,7 +317,8 @@ def _givable(pool: Pool, *, at: datetime, but: Collection[int]) -> list[Lead]:
 def _better_waits(lead: Lead, table: Table) -> bool:
     """Return whether a better lead waits for the locked pool that somebody there could take now."""
     better = _before(lead)
-    waiting = Lead.objects.filter(better, state=State.UNASSIGNED, pool=table.pool).exclude(pk=lead.pk)
+    waiting = Lead.objects.filter(better, state=State.UNASSIGNED, pool=table.pool)
+    waiting = waiting.exclude(pk=lead.pk) if lead.pk else waiting
     for tier, route_id, asks in _kinds(waiting):
         able = [one.contender.ae for one in table.judge(tier=tier, asks=asks) if one.is_eligible]
         if able and waiting.filter(_not_had_by_all(able), tier=tier, route=route_id).exists():
@@ -296,7 +342,7 @@ def _not_had_by_all(aes: Sequence[int]) -> Q:
 def _before(lead: Lead) -> Q:
     """Return the condition that a lead goes before this one."""
     same = Q(tier_rank=lead.tier_rank)
-    older = Q(opened_at__lt=lead.opened_at) | Q(opened_at=lead.opened_at, pk__lt=lead.pk)
+    older = Q(opened_at__lt=lead.opened_at) | (Q(opened_at=lead.opened_at) & (Q(pk__lt=lead.pk) if lead.pk else Q()))
     return Q(tier_rank__lt=lead.tier_rank) | (same & older)
 
 
@@ -332,50 +378,15 @@ def _rule(pool: Pool, plan: handling.Plan) -> dict[str, Any]:
     return {"pool": {"id": pool.pk, "name": pool.name}, "route": asked, "owner": plan.owner}
 
 
-def _claims(lead: Lead, plan: handling.Plan) -> list[Claim]:
-    """Return who goes before the rotation: who has another open lead of the account, then its owner.
-
-    The owner is whom the trait names, else who last accepted a lead of the account.
-    """
-    others = Lead.objects.filter(account=lead.account_id, state__in=HELD).exclude(pk=lead.pk)
-    colleague = others.order_by("assigned_at", "pk").values_list("ae", flat=True).first()
-    claims = [Claim(colleague, How.SAME_AE, "already works this account")] if colleague else []
-    if plan.owner and (named := _named(plan.owner)):
-        claims.append(Claim(named, How.OWNER, "owns this account, as the CRM says"))
-    if plan.prefers_owner and (earlier := _worked_before(lead)):
-        claims.append(Claim(earlier, How.OWNER, "worked this account before"))
-    return claims
-
-
-def _named(owner: str) -> int | None:
-    """Return the AE whose log-in or e-mail address is written so."""
-    called = Q(user__username__iexact=owner.strip()) | Q(user__email__iexact=owner.strip())
-    return AE.objects.filter(called).order_by("pk").values_list("pk", flat=True).first()
-
-
-def _worked_before(lead: Lead) -> int | None:
-    """Return the AE who last accepted a lead of the account that is closed by now."""
-    closed = Lead.objects.filter(account=lead.account_id, state=State.CLOSED, accepted_at__isnull=False)
-    return closed.order_by("-accepted_at", "-pk").values_list("ae", flat=True).first()
-
-
 def _joined(said: str, told: str) -> str:
     """Return what somebody said as a sentence, and after it what became of the turn."""
     return f"{said.rstrip('.')}. {told}" if said and told else said or told
 
 
-def _leave(
-    *,
-    lead: Lead,
-    pool: Pool | None,
-    reason: str,
-    decision: dict[str, Any],
-    next_try_at: datetime | None,
-    at: datetime,
-) -> None:
+def _leave(*, lead: Lead, pool: Pool | None, found: Settled, at: datetime) -> None:
     """Leave a locked lead without an AE for a reason; a new reason is recorded with what it rests on."""
-    is_new = lead.unassigned_reason != reason
-    lead.pool, lead.unassigned_reason, lead.next_try_at = pool, reason, next_try_at
+    is_new = lead.unassigned_reason != found.why
+    lead.pool, lead.unassigned_reason, lead.next_try_at = pool, found.why, found.next_try_at
     lead.save(update_fields=["pool", "unassigned_reason", "next_try_at", "route"])
     if is_new:
-        Assignment.objects.create(lead=lead, pool=pool, how=How.ROTATION, at=at, decision=decision)
+        Assignment.objects.create(lead=lead, pool=pool, how=found.how, at=at, decision=found.record)

@@ -1,10 +1,9 @@
 """By when a lead is to be touched first: in working hours of its AE, stored on the lead for a task to ask an index."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-
-from django.db.models import Q
 
 from routing import hours, roster
 from routing.hours import Hours
@@ -28,13 +27,33 @@ def clock(*, lead: Lead, ae: AE | None, at: datetime, tier: str | None = None) -
     """
     if lead.first_touched_at is not None:
         return {}
-    sla = _sla(lead.rule_set_id, lead.tier if tier is None else tier)
+    sla = slas(rule_sets=[lead.rule_set_id]).of(lead.rule_set_id, lead.tier if tier is None else tier)
     if sla is None:
         return dict(NONE)
-    works = works_of(ae, at=at) if ae else OFFICE
+    return by(sla=sla, works=works_of(ae, at=at) if ae else OFFICE, at=at)
+
+
+def by(*, sla: SLA, works: Hours, at: datetime) -> dict[str, datetime | None]:
+    """Return `due_at` and `alarm_at` of a lead that somebody who works so has from a moment on."""
     due = works.add_business_time(at, _seconds(sla.hours))
     warn = works.add_business_time(at, _seconds(sla.hours - sla.warn_hours)) if sla.warn_hours else due
     return {"due_at": due, "alarm_at": warn}
+
+
+@dataclass(frozen=True, slots=True)
+class SLAs:
+    """What is said of some rule sets' tiers."""
+
+    said: Mapping[tuple[int, str], SLA]  # by rule set and tier; an empty tier: all that have none of their own
+
+    def of(self, rule_set: int, tier: str) -> SLA | None:
+        """Return what is said for the tier, else for all tiers of the rule set; None if nothing is."""
+        return self.said.get((rule_set, tier)) or self.said.get((rule_set, ""))
+
+
+def slas(*, rule_sets: Iterable[int]) -> SLAs:
+    """Return what is said of the tiers of these rule sets; one query."""
+    return SLAs({(sla.rule_set_id, sla.tier): sla for sla in SLA.objects.filter(rule_set__in=set(rule_sets))})
 
 
 def sooner(*, lead: Lead, tier: str, at: datetime) -> dict[str, datetime | None]:
@@ -72,11 +91,6 @@ def set_at_breach(*, pool: Pool, at_breach: str) -> Pool:
     pool.at_breach = at_breach
     pool.save(update_fields=["at_breach"])
     return pool
-
-
-def _sla(rule_set_id: int, tier: str) -> SLA | None:
-    """Return what is said for the tier, else for all tiers of the rule set."""
-    return SLA.objects.filter(Q(tier=tier) | Q(tier=""), rule_set=rule_set_id).order_by("-tier").first()
 
 
 def _seconds(worked: Decimal) -> float:

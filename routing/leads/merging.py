@@ -1,10 +1,11 @@
 """What becomes of the leads of an account that was merged into another: one open lead for each motion stays."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from routing.leads import assigning, moves
 from routing.models import Lead, Refund, Stage
-from scoring.models import Account
+from scoring.models import Account, raw
 
 
 class MergedMeanwhile(Exception):
@@ -22,6 +23,31 @@ def lock_lanes(*, account_id: int) -> Account | None:
     if _into(account_id) != into:
         raise MergedMeanwhile(f"account {account_id} was merged or parted just now; look at it again")
     return into
+
+
+def lock_free_lanes(*, account_ids: Iterable[int]) -> set[int]:
+    """Take the lanes of the accounts that nobody holds and that were not merged into others; returns those accounts.
+
+    It waits for nobody, so many may be taken. Belongs in a transaction.
+    """
+    wanted = list(account_ids)
+    with raw.cursor() as cursor:
+        cursor.execute(MAKE_LANES, {"accounts": wanted})
+        taken = [account for (account,) in cursor.execute(TAKE_LANES, {"accounts": wanted})]
+    # Asked once they are held, as above.
+    return set(Account.objects.filter(pk__in=taken, merged_into=None).values_list("pk", flat=True))
+
+
+MAKE_LANES = """
+INSERT INTO routing_lane (account_id)
+SELECT id FROM scoring_account a WHERE id = ANY (%(accounts)s::bigint[])
+    AND NOT EXISTS (SELECT FROM routing_lane l WHERE l.account_id = a.id)
+ORDER BY id ON CONFLICT DO NOTHING
+"""
+TAKE_LANES = """
+SELECT account_id FROM routing_lane WHERE account_id = ANY (%(accounts)s::bigint[])
+ORDER BY account_id FOR UPDATE SKIP LOCKED
+"""
 
 
 def _into(account_id: int) -> Account | None:

@@ -220,7 +220,12 @@ def end_assignment(*, lead: Lead, at: datetime) -> Assignment | None:
     return standing
 
 
-def write(
+def write(*, lead: Lead, verb: str, by: User | None, at: datetime, **told: Any) -> None:
+    """Write down what just happened to a lead; `told` is what `written` takes."""
+    written(lead=lead, verb=verb, by=by, at=at, **told).save()
+
+
+def written(
     *,
     lead: Lead,
     verb: str,
@@ -232,9 +237,9 @@ def write(
     data: Mapping[str, Any] | None = None,
     was: Mapping[str, Any] | None = None,
     undoes: LeadMove | None = None,
-) -> None:
-    """Write down what just happened to a lead."""
-    LeadMove.objects.create(
+) -> LeadMove:
+    """Return what just happened to a lead as it is to be written down; it is not saved."""
+    return LeadMove(
         lead=lead,
         at=at,
         by=by,

@@ -1,8 +1,8 @@
 """From a hint that an account's score crossed a line to a lead that opens, grows or closes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -10,10 +10,11 @@ from django.db import transaction
 from django.db.models import Q
 
 from routing import handling
-from routing.leads import assigning, evidence, merging, moves
+from routing.leads import arriving, assigning, evidence, merging, moves
+from routing.leads.arriving import Arrival
 from routing.models import ClosedAs, Handling, Lead, Origin, Stage, State
 from scoring import engine, handoffs, identity, language
-from scoring.models import RuleSet, Score, Status
+from scoring.models import Crossed, RuleSet, Score, Status
 from scoring.models.raw import cursor
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 SETTLED = (ClosedAs.WON, ClosedAs.LOST, ClosedAs.DISQUALIFIED, ClosedAs.RECYCLED)
 
 PEOPLE_COPIED = 3
+AT_ONCE = 50  # hints that one transaction takes up at most: about as many milliseconds for each pool's lock
 
 NO_LONGER = {
     Status.SCORED: "The score fell below what holds the tier.",
@@ -42,8 +44,8 @@ class Considered:
     error: str = ""
 
 
-def open_crossed(*, at: datetime) -> Considered | None:
-    """Take up the oldest hint, in one transaction; None when none is waiting.
+def open_crossed(*, at: datetime, only: int | None = None) -> Considered | None:
+    """Take up the oldest hint, or `only` that of an id, in one transaction; None when none is waiting.
 
     A hint only says where to look: what is done depends on the present Score, read under the account's lane. A hint
     that fails is put off with its error, so that it never stands in the way of another.
@@ -51,7 +53,7 @@ def open_crossed(*, at: datetime) -> Considered | None:
     hint = None
     try:
         with transaction.atomic():
-            hint = handoffs.claim_crossed(at=at)
+            hint = handoffs.claim_crossed(at=at, only=only)
             if hint is None:
                 return None
             about: dict[str, Any] = {"rule_set_id": hint.rule_set_id, "user_id": hint.user_id}
@@ -72,11 +74,67 @@ def _pause(attempts: int) -> timedelta:
 
 
 def open_all(*, at: datetime, limit: int) -> int:
-    """Take up to so many hints, each in a transaction of its own; returns how many there were."""
+    """Take up to so many hints, many in one transaction; returns how many there were."""
     taken = 0
-    while taken < limit and open_crossed(at=at):
-        taken += 1
+    while taken < limit and (some := _take_up(at=at, limit=min(limit - taken, AT_ONCE))):
+        taken += some
     return taken
+
+
+def _take_up(*, at: datetime, limit: int) -> int:
+    """Take up some hints of one rule set; returns how many there were.
+
+    Those that open a lead are done in one transaction, the others each in one of its own, and so are all if that fails:
+    then one that is at fault does not stand in the way of another.
+    """
+    hints: list[Crossed] = []
+    try:
+        with transaction.atomic():
+            hints = handoffs.hold_crossed(at=at, limit=limit)
+            done = _open_many(hints, at=at) if len(hints) > 1 else set()
+            handoffs.drop_crossed(hints=[hint for hint in hints if hint.pk in done])
+    except Exception:
+        if not hints:
+            raise
+        log.exception("hints_taken_up_singly", rule_set=hints[0].rule_set_id, hints=len(hints))
+        done = set()
+    for hint in hints:
+        if hint.pk not in done:
+            open_crossed(at=at, only=hint.pk)
+    return len(hints)
+
+
+def _open_many(hints: Sequence[Crossed], *, at: datetime) -> set[int]:
+    """Open leads for hints of one rule set whose accounts have had none; returns the ids of the hints that are done.
+
+    Left are those of accounts that somebody else holds, that were merged, or that have or had leads of the motion, and
+    all but the first of an account.
+    """
+    rule_set = RuleSet.objects.get(pk=hints[0].rule_set_id)
+    first = {hint.account_id: hint for hint in reversed(hints)}
+    free = merging.lock_free_lanes(account_ids=first)
+    free -= set(Lead.objects.filter(account__in=free, motion=rule_set.motion).values_list("account", flat=True))
+    mine = [hint for hint in hints if hint.account_id in free and first[hint.account_id] is hint]
+    called = _called(mine, rule_set)
+    opened = arriving.arrive(arrivals=_arrivals(list(called.values()), at=at), at=at)
+    return {hint.pk for hint in mine} - set(list(called)[len(opened) :])
+
+
+def _called(hints: Sequence[Crossed], rule_set: RuleSet) -> dict[int, tuple[Score, handling.Plan]]:
+    """Return by hint the scores that call for a lead of sales, each with its plan, in the order of the hints."""
+    whose = {(hint.account_id, hint.user_id): hint.pk for hint in hints}
+    accounts, users = {account for account, _ in whose}, {user for _, user in whose if user}
+    of_hints = Score.objects.filter(Q(user=None) | Q(user__in=users), rule_set=rule_set, account__in=accounts)
+    scores = {whose.get((score.account_id, score.user_id)): score for score in of_hints.prefetch_related("version")}
+    plans, called = handling.Plans(accounts), {}
+    for hint in hints:
+        score = scores.get(hint.pk)
+        if score is None:
+            continue
+        score.rule_set = rule_set
+        if plan := _plan_for_sales(score, plans):
+            called[hint.pk] = (score, plan)
+    return called
 
 
 def consider(*, account_id: int, rule_set_id: int, cause: str, at: datetime, user_id: int | None = None) -> Lead | None:
@@ -104,11 +162,12 @@ def open_for(*, score: Score, at: datetime) -> Lead | None:
     return _open(score, plan, at=at) if plan and not _is_settled(score, at=at) else None
 
 
-def _plan_for_sales(score: Score) -> handling.Plan | None:
+def _plan_for_sales(score: Score, plans: handling.Plans | None = None) -> handling.Plan | None:
     """Return where a PQL goes if sales are to have it, else None."""
     if not score.is_pql:
         return None
-    plan = handling.plan_for(rule_set=score.rule_set, tier=score.tier, is_pql=score.is_pql, account=score.account_id)
+    about: dict[str, Any] = {"tier": score.tier, "is_pql": score.is_pql, "account": score.account_id}
+    plan = (plans or handling.Plans([score.account_id])).of(rule_set=score.rule_set, **about)
     return plan if plan.handling is Handling.SALES else None
 
 
@@ -129,7 +188,21 @@ def last_settled(*, account_id: int, motion: str) -> Lead | None:
 
 
 def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
-    lead = Lead.objects.create(
+    [lead] = arriving.arrive(arrivals=_arrivals([(score, plan)], at=at), at=at)
+    return lead
+
+
+def _arrivals(called: Sequence[tuple[Score, handling.Plan]], *, at: datetime) -> list[Arrival]:
+    """Return the leads that scores call for, each with the plan for it."""
+    people = _most_active([score for score, _ in called])
+    return [
+        Arrival(_new(score, why, at=at), plan, f"Qualified as {score.tier}.")
+        for (score, plan), why in zip(called, people, strict=True)
+    ]
+
+
+def _new(score: Score, why: list[dict[str, int]], *, at: datetime) -> Lead:
+    return Lead(
         account_id=score.account_id,
         motion=score.rule_set.motion,
         rule_set=score.rule_set,
@@ -142,27 +215,35 @@ def _open(score: Score, plan: handling.Plan, *, at: datetime) -> Lead:
         tier_rank=rank_of(score=score),
         opening=score.ledger,
         reasons=[_reason(score, at=at)],
-        why=_most_active(score),
+        why=why,
         unassigned_reason="Not routed yet.",
         opened_at=at,
         pql_at=at,
     )
-    moves.write(lead=lead, verb="open", by=None, at=at, note=f"Qualified as {score.tier}.")
-    assigning.route(lead=lead, plan=plan, at=at)
-    moves.start_waiting(lead=lead, at=at)
-    return lead
 
 
-def _most_active(score: Score) -> list[dict[str, int]]:
-    """Return as JSON data the people of the account whose own use counts most, with it in hundredths of a point.
+def _most_active(scores: Sequence[Score]) -> list[list[dict[str, int]]]:
+    """Return as JSON data, for each score, the people whose own use counts most, with it in hundredths of a point.
 
     Where users are judged it is who qualified.
     """
+    ranked: dict[tuple[int, date, int], list[tuple[int, int, int]]] = {}
+    versions = {score.version_id: score.version for score in scores if score.user_id is None}
+    for version, as_of in sorted({(score.version_id, score.as_of) for score in scores if score.user_id is None}):
+        accounts = [score.account_id for score in scores if (score.version_id, score.as_of) == (version, as_of)]
+        document = language.load(versions[version].document)
+        found = engine.rank_users_of(document, accounts=accounts, as_of=as_of)
+        ranked |= {(version, as_of, account): people for account, people in found.items()}
+    return [_people(score, ranked) for score in scores]
+
+
+def _people(
+    score: Score, ranked: Mapping[tuple[int, date, int], Sequence[tuple[int, int, int]]]
+) -> list[dict[str, int]]:
     if score.user_id is not None:
         return [{"user": score.user_id, "usage": score.usage}]
-    document = language.load(score.version.document)
-    ranked = engine.rank_users(document, account=score.account_id, as_of=score.as_of)
-    return [{"user": user, "usage": usage} for user, usage, _ in ranked[:PEOPLE_COPIED]]
+    most = ranked[score.version_id, score.as_of, score.account_id][:PEOPLE_COPIED]
+    return [{"user": user, "usage": usage} for user, usage, _ in most]
 
 
 def _review(lead: Lead, score: Score | None, *, cause: str, at: datetime) -> Lead | None:
@@ -226,7 +307,7 @@ def _grow(lead: Lead, score: Score, *, at: datetime) -> Lead | None:
     data = {"from_tier": lead.tier, "to_tier": score.tier, "rule_set": score.rule_set.slug}
     changes: dict[str, Any] = {"reasons": _reasons_with(lead, score, at=at)}
     if new and score.user_id is not None:
-        changes["why"] = [*lead.why, *_most_active(score)]
+        changes["why"] = [*lead.why, *_most_active([score])[0]]
     if better:
         changes |= {"tier": score.tier, "tier_rank": rank_of(score=score)}
     if lead.pql_at is None:

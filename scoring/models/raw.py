@@ -1,11 +1,14 @@
 """Cursors that bind values on the server, for statements that Django's ORM cannot say."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import date
 from typing import Any
 
 import psycopg
 from django.db import connection
+from django.db.models import Model
 
 
 def cursor() -> psycopg.Cursor[Any]:
@@ -36,3 +39,32 @@ class _OneEach(psycopg.Cursor[Any]):
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:  # type: ignore[override]
         return psycopg.Cursor(self.connection).execute(query, params, **options)
+
+
+def insert(rows: Sequence[Model]) -> None:
+    """Insert new rows of one table by one statement, in their order, and give them their ids.
+
+    `bulk_create` does the same; where rows hold much JSON, quoting it for an array takes it ten times as long.
+    """
+    if not rows:
+        return
+    table, all_fields = rows[0]._meta.db_table, rows[0]._meta.concrete_fields
+    fields = [field for field in all_fields if not field.primary_key and not field.generated]
+    columns = ", ".join(field.column or "" for field in fields)
+    said = [{field.column: getattr(row, field.attname) for field in fields} for row in rows]
+    with cursor() as c:
+        text = _INSERT.format(table=table, columns=columns)
+        ids = c.execute(text, [json.dumps(said, default=_plain, ensure_ascii=False)])
+        for row, (made,) in zip(rows, ids, strict=True):
+            row.pk = made
+
+
+_INSERT = """
+INSERT INTO {table} ({columns})
+SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb) WITH ORDINALITY ORDER BY ordinality
+RETURNING id
+"""
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else f"{value}"

@@ -1,6 +1,6 @@
 """Deadlines for the first touch: when they are, who is warned, and what comes of it when they are missed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from routing import attendance, hours, leads
+from routing import attendance, hours, leads, roster
 from routing.hours import Hours, Span
-from routing.leads import deadlines
 from routing.models import AE, Breach, Lead, LeadMove, Membership, Outage
 from tests.routing import world
 from tests.routing.test_opening import look, opened, verbs
@@ -29,10 +28,10 @@ def works(monkeypatch: pytest.MonkeyPatch) -> Works:
     def say(ae: AE, week: str, *, zone: str = "UTC", **more: Any) -> None:
         known[ae.pk] = Hours(zone=zone, week=hours.parse(week), **more)
 
-    def works_of(ae: AE, *, at: datetime) -> Hours:
-        return known.get(ae.pk, Hours())
+    def hours_of(aes: Iterable[AE], *, at: datetime) -> dict[int, Hours]:
+        return {ae.pk: known.get(ae.pk, Hours()) for ae in aes}
 
-    monkeypatch.setattr(deadlines, "works_of", works_of)
+    monkeypatch.setattr(roster, "hours_of", hours_of)
     return say
 
 
@@ -301,7 +300,7 @@ class TestOneTransaction:
         def crash(*args: object, **kwargs: object) -> None:
             raise RuntimeError("the plug was pulled")
 
-        monkeypatch.setattr(LeadMove.objects, "create", crash)
+        monkeypatch.setattr(LeadMove, "save", crash)
         for act in (
             lambda: leads.disqualify(lead=lead, reason="Students", by=None, at=NOW),
             lambda: leads.keep_deadlines(at=later(hours=4)),
