@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.db.models import Sum
 
 from routing import decision
+from routing.decision import Replay
 from routing.models import Assignment, Membership, Pool
 from scoring.models.raw import cursor
 
@@ -36,6 +37,15 @@ def verify(*, on_progress: Callable[[int], object] = lambda decisions: None) -> 
         return next(_faults(on_progress), None)
 
 
+def replay(*, made: Assignment) -> Replay:
+    """Return what comes out when a decision by rule is made anew from its record, held against what was done."""
+    again = decision.replay(made.decision)
+    if again.chosen == made.ae_id:
+        return again
+    words = f"the record leads to AE {again.chosen}, the lead was given to AE {made.ae_id}"
+    return replace(again, differences=(*again.differences, words))
+
+
 def dealt(*, pool: Pool) -> dict[int, int]:
     """Return by AE what the pool's turns cost that stand, in billionths of a turn."""
     stand = Assignment.objects.filter(pool=pool, cost__isnull=False, refunded_for="")
@@ -61,10 +71,7 @@ def _faults(on_progress: Callable[[int], object]) -> Iterator[Fault]:
 def _of_decision(made: Assignment) -> Iterator[Fault]:
     about = f"decision {made.pk}, lead {made.lead_id}"
     if decision.can_replay(made.decision):
-        again = decision.replay(made.decision)
-        yield from (Fault(about, words) for words in again.differences)
-        if again.chosen != made.ae_id:
-            yield Fault(about, f"the record leads to AE {again.chosen}, the lead was given to AE {made.ae_id}")
+        yield from (Fault(about, words) for words in replay(made=made).differences)
 
 
 def _of_rotations(credits: Counter[int], served: Counter[tuple[int | None, int | None]]) -> Iterator[Fault]:

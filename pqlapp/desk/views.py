@@ -17,12 +17,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from pqlapp import bell
-from pqlapp.desk import forms, reads, standing
+from pqlapp.desk import decisions, forms, reads, standing
 from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
 from pqlapp.desk.ledger import Ledger, laid_out
 from pqlapp.desk.sparkline import Sparkline
 from routing import leads, queue
-from routing.models import AE, Lead, LeadMove, State
+from routing.models import AE, Assignment, Lead, LeadMove, State
 from scoring import engine, explain, scores
 from scoring.language import Document, signals_of
 from scoring.models import Account, Parked, Score, shard_of
@@ -205,7 +205,7 @@ def lead_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "person": _who(score.user_id if score else lead.reasons[0].get("user") if lead.reasons else None),
             "ways": explain.ways_up(ledger, document=document, as_of=now.date())[:4] if score else [],
             "moves": [(move, MOVE_WORDS.get(move.verb, move.verb)) for move in _moves(lead)],
-            "decisions": lead.assignments.select_related("ae__user", "pool").order_by("-id"),
+            "decisions": decisions.told(_decisions(lead), check=request.GET.get("check")),
             "can": _can(lead, viewer),
             "aes": _aes() if viewer.is_manager else [],
             "undoable": _undoable(lead, now),
@@ -227,6 +227,10 @@ def _lead(viewer: Viewer, pk: int) -> Lead:
 
 def _moves(lead: Lead) -> QuerySet[LeadMove]:
     return lead.moves.select_related("by").order_by("-id")
+
+
+def _decisions(lead: Lead) -> QuerySet[Assignment]:
+    return lead.assignments.select_related("ae__user").order_by("-id")
 
 
 def _undoable(lead: Lead, now: datetime) -> tuple[LeadMove, str] | None:

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from pqlapp.desk.sparkline import Sparkline
 from routing import leads
-from routing.models import Lead
+from routing.models import Assignment, Lead
 from scoring import facts, language
 from scoring.models import Outcome, Parked, Score, Signal, Source
 from tests.pqlapp import desk_world as world
@@ -251,8 +251,28 @@ class TestLead(Desk):
     def test_tells_who_got_it_and_why(self) -> None:
         acme = page(self.team.ann.user, path("lead", lead_of("acme")))
         assert "Why Ann" in acme
-        assert "chosen" in acme
-        assert "Ben" in acme
+        assert "No routing rule decided on it: such leads go to West." in acme
+        assert "Ann got it by turn: " in acme
+        assert "Ben could have had it, but it was Ann's turn." in acme.replace("&#x27;", "'")
+        assert "Weight 1, credit 0 → −0.500 turns" in acme
+        assert "✓ open Capacity: 0 open, no limit" in acme
+
+    def test_a_decision_is_checked_from_its_record_alone(self) -> None:
+        made = lead_of("acme").assignments.get()
+        where = f"{path('lead', lead_of('acme'))}?check={made.pk}"
+        assert "it comes to the same: Ann. Every gate" in page(self.team.ann.user, where)
+        assert "Checked" not in page(self.team.ann.user, f"{path('lead', lead_of('acme'))}?check=x")
+        record = made.decision | {"candidates": [one | {"credit_before": 0} for one in made.decision["candidates"]]}
+        record["candidates"][0]["gates"][0] |= {"passed": False}
+        Assignment.objects.filter(pk=made.pk).update(decision=record)
+        said = page(self.team.ann.user, where).replace("&#x27;", "'")
+        assert "the record does not lead to what was done. gates of Ann" in said
+
+    def test_of_a_decision_by_hand_there_is_nothing_to_check(self) -> None:
+        do(self.team.manager, lead_of("acme"), "reassign", to=self.team.ben.pk)
+        shown = page(self.team.ben.user, path("lead", lead_of("acme")))
+        assert "It was made by hand: there is nothing to check." in shown
+        assert shown.count("Check this decision") == 1
 
     def test_keeps_the_ledger_of_its_opening(self) -> None:
         before = page(self.team.ann.user, path("lead", lead_of("acme")))

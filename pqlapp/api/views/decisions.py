@@ -22,7 +22,7 @@ from pqlapp.api import filters as lists
 from pqlapp.api.permissions import OVERSEERS, OWNERS
 from pqlapp.api.views.door import Door, accepted, now
 from pqlapp.spreadsheet import cell
-from routing import decision, simulator
+from routing import audit, decision, simulator
 from routing.models import Assignment
 
 COLUMNS = (
@@ -73,10 +73,9 @@ class AssignmentView(Door):
         made = self._made(pk)
         if not decision.can_replay(made.decision):
             return Response({"by_rule": False, "chosen": made.ae_id, "agrees": True, "differences": []})
-        again = decision.replay(made.decision)
-        agrees = again.agrees and again.chosen == made.ae_id
-        told = {"by_rule": True, "chosen": again.chosen, "agrees": agrees, "differences": list(again.differences)}
-        return Response(told)
+        again = audit.replay(made=made)
+        told = {"chosen": again.chosen, "agrees": again.agrees, "differences": list(again.differences)}
+        return Response({"by_rule": True, **told})
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     @action(detail=False, methods=["get"], url_path="csv")
