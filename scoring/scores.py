@@ -260,7 +260,7 @@ class _Batch:
         row = (*subject, new.as_of, *common, new.is_pql, held, new.goal_on, ledger, result, evidence)
         self.scores.append((*row, new.recheck_on, changed_at, since if new.is_pql else None))
         if changed:
-            self.changes.append((*subject, new.as_of, cause, *common, held, ledger))
+            self.changes.append((*subject, cause))
 
     def hint_at_merged(self, accounts: Iterable[int]) -> None:
         """Let the leads of accounts that another was merged into be looked at, whoever of their users qualifies."""
@@ -333,14 +333,16 @@ WHERE s.rule_set_id = %(rule_set)s::bigint AND s.account_id = new.account AND s.
     AND s.user_id IS NOT DISTINCT FROM new.user_id
 """
 
+# From the scores that were just written: a ledger is large, and is sent, read and packed only once.
 INSERT_CHANGES = """
 INSERT INTO scoring_scorechange (rule_set_id, version_id, at, account_id, user_id, as_of, cause, usage, fit, status,
     tier, held, ledger)
-SELECT %(rule_set)s, %(version)s, %(at)s, account, user_id, as_of, cause, usage, fit, status, tier, held::jsonb,
-    ledger::jsonb
-FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::date[], %(c3)s::text[], %(c4)s::bigint[], %(c5)s::bigint[],
-    %(c6)s::text[], %(c7)s::text[], %(c8)s::text[], %(c9)b::text[])
-    AS new(account, user_id, as_of, cause, usage, fit, status, tier, held, ledger)
+SELECT s.rule_set_id, s.version_id, %(at)s, s.account_id, s.user_id, s.as_of, new.cause, s.usage, s.fit, s.status,
+    s.tier, s.held, s.ledger
+FROM unnest(%(c0)s::bigint[], %(c1)s::bigint[], %(c2)s::text[]) AS new(account, user_id, cause)
+JOIN scoring_score s ON s.rule_set_id = %(rule_set)s::bigint AND s.account_id = new.account
+    AND s.user_id IS NOT DISTINCT FROM new.user_id
+ORDER BY s.account_id, s.user_id
 """
 
 INSERT_CROSSINGS = """

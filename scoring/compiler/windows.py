@@ -139,7 +139,7 @@ class Folds:
         return f"{rows}{users}{left_out} WHERE {where} AND {is_left}"
 
     def of_tiles(self, fold: Fold) -> tuple[str, str]:
-        """FROM and WHERE of a signal's tiles that some window holds. (With detail all: they tell what lies ahead.)"""
+        """FROM and WHERE of a signal's tiles that some window holds; with detail also of later ones: they lie ahead."""
         tiles, of_signal = self.say.tiles(self.signal_ids[fold.name], self.binder.bind)
         if self.is_first_day_only(fold):
             tiles = f"(SELECT account_id, user_id, min(day) AS day FROM {tiles} t WHERE {of_signal} GROUP BY 1, 2)"
@@ -148,8 +148,12 @@ class Folds:
             rows, where = self.on_their_days(fold, tiles)
             return rows, f"{where} AND {of_signal}"
         rows, where = self.rows(tiles, "t")
-        reached = "" if self.binding.detail else f" AND {self.window(fold.windows[-1])}"
-        return rows, f"{where} AND {of_signal}{reached}"
+        return rows, f"{where} AND {of_signal}{self.reached(fold.windows[-1])}"
+
+    def reached(self, within: int | None) -> str:
+        if not self.binding.detail:
+            return f" AND {self.window(within)}"
+        return "" if within is None else f" AND t.day > {self.day} - {within}"
 
     def on_their_days(self, fold: Fold, tiles: str) -> tuple[str, str]:
         """Each tile with the days of judgement whose window holds it: sooner than each with all of its account's."""
