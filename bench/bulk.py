@@ -227,7 +227,7 @@ class Raw:
         )
 
 
-def told(answer: Any) -> list[Any]:
+def in_full(answer: Any) -> list[Any]:
     """Return what was said of each account, in full."""
     kinds, rows = answer
     columns = (rows[name].tolist() for name in ("account_id", "as_of", "n", "goal_on", "sign_up"))
@@ -294,7 +294,7 @@ def everybody(mirror: Any, raw: Raw) -> None:
             "own": lambda: raw.run(asked, doc, signals, own=True),
         }
     )
-    rows = {name: told(answer) for name, answer in answers.items()}
+    rows = {name: in_full(answer) for name, answer in answers.items()}
     equal = rows["mirror"] == rows["parquet"] == rows["own"]
     say(f"equal rows, {len(rows['mirror']):,} of each", "yes" if equal else "NO", "yes", holds=equal)
     for name, words in (("parquet", "raw Parquet with JSON"), ("own", "DuckDB's own table of raw events")):

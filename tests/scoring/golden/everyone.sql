@@ -58,7 +58,7 @@ f1 AS (SELECT t.account_id, coalesce(sum(t.count) FILTER (WHERE t.day > %(as_of)
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 7 AND t.day <= %(as_of)s::date) + 7, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 14 AND t.day <= %(as_of)s::date) + 14, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n1
 FROM scoring_tile t
 LEFT JOIN scoring_productuser u ON u.id = t.user_id
-WHERE true AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT 1
+WHERE true AND t.signal_id = %(p2)s::bigint AND t.day > %(as_of)s::date - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id),
@@ -67,7 +67,7 @@ ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t
 ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date AND t.value_last IS NOT NULL))[1] AS l2_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a2_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z2_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n2
 FROM scoring_tile t
-WHERE true AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT 1
+WHERE true AND t.signal_id = %(p3)s::bigint AND t.day > %(as_of)s::date - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id),

@@ -41,7 +41,7 @@ f1 AS (SELECT t.account_id, p.as_of, coalesce(sum(t.count) FILTER (WHERE t.day >
 min(t.day) FILTER (WHERE t.day > p.as_of - 7 AND t.day <= p.as_of) + 7, min(t.day) FILTER (WHERE t.day > p.as_of - 14 AND t.day <= p.as_of) + 14, min(t.day) FILTER (WHERE t.day > p.as_of - 30 AND t.day <= p.as_of) + 30) AS n1
 FROM pairs p JOIN scoring_tile t ON t.account_id = p.account_id
 LEFT JOIN scoring_productuser u ON u.id = t.user_id
-WHERE true AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT 1
+WHERE true AND t.signal_id = %(p2)s::bigint AND t.day > p.as_of - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= p.as_of) AND (x.ends_on IS NULL OR x.ends_on > p.as_of))
 GROUP BY t.account_id, p.as_of),
@@ -50,7 +50,7 @@ ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t
 ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t.day > p.as_of - 30 AND t.day <= p.as_of AND t.value_last IS NOT NULL))[1] AS l2_0, min(t.day) FILTER (WHERE t.day > p.as_of - 30 AND t.day <= p.as_of) AS a2_0, max(t.day) FILTER (WHERE t.day > p.as_of - 30 AND t.day <= p.as_of) AS z2_0, LEAST(min(t.day) FILTER (WHERE t.day > p.as_of),
 min(t.day) FILTER (WHERE t.day > p.as_of - 30 AND t.day <= p.as_of) + 30) AS n2
 FROM pairs p JOIN scoring_tile t ON t.account_id = p.account_id
-WHERE true AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT 1
+WHERE true AND t.signal_id = %(p3)s::bigint AND t.day > p.as_of - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= p.as_of) AND (x.ends_on IS NULL OR x.ends_on > p.as_of))
 GROUP BY t.account_id, p.as_of),

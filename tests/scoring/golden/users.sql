@@ -40,7 +40,7 @@ f1 AS (SELECT t.account_id, t.user_id, coalesce(sum(t.count) FILTER (WHERE t.day
 0) AS m1_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a1_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z1_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n1
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND NOT EXISTS (SELECT 1
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p2)s::bigint AND t.day > %(as_of)s::date - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id, t.user_id),
@@ -49,7 +49,7 @@ ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t
 ORDER BY t.value_last_at DESC, t.value_last_id COLLATE "C" DESC) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date AND t.value_last IS NOT NULL))[1] AS l2_0, min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS a2_0, max(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) AS z2_0, LEAST(min(t.day) FILTER (WHERE t.day > %(as_of)s::date),
 min(t.day) FILTER (WHERE t.day > %(as_of)s::date - 30 AND t.day <= %(as_of)s::date) + 30) AS n2
 FROM scoring_tile t
-WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND NOT EXISTS (SELECT 1
+WHERE t.account_id = ANY(%(accounts)s::bigint[]) AND t.signal_id = %(p3)s::bigint AND t.day > %(as_of)s::date - 30 AND NOT EXISTS (SELECT 1
 FROM excluded_user x
 WHERE x.user_id = t.user_id AND (x.starts_on IS NULL OR x.starts_on <= %(as_of)s::date) AND (x.ends_on IS NULL OR x.ends_on > %(as_of)s::date))
 GROUP BY t.account_id, t.user_id),
