@@ -1,6 +1,5 @@
 """Hold every decision to its record, and every rotation to its decisions. Read-only."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,10 +9,10 @@ from django.db.models import Sum
 from routing import decision
 from routing.decision import Replay
 from routing.models import Assignment, Membership, Pool
+from routing.seats import Sums
 from scoring.models.raw import cursor
 
 CHUNK = 500
-TURNS = (Assignment.How.ROTATION, Assignment.How.PASSED)
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -53,19 +52,14 @@ def dealt(*, pool: Pool) -> dict[int, int]:
 
 
 def _faults(on_progress: Callable[[int], object]) -> Iterator[Fault]:
-    credits: Counter[int] = Counter()
-    served: Counter[tuple[int | None, int | None]] = Counter()  # by pool and AE
+    sums = Sums()
     decisions = Assignment.objects.order_by("id").iterator(CHUNK)
     for number, made in enumerate(decisions, 1):
         yield from _of_decision(made)
-        turn = decision.turn_of(made.decision)
-        served[made.pool_id, made.ae_id] += made.how in TURNS and not made.refunded
-        if turn and not made.refunded:
-            for member, change in turn.changes.items():
-                credits[member] += change
+        sums.add(made)
         if number % CHUNK == 0:
             on_progress(CHUNK)
-    yield from _of_rotations(credits, served)
+    yield from _of_rotations(sums)
 
 
 def _of_decision(made: Assignment) -> Iterator[Fault]:
@@ -74,10 +68,10 @@ def _of_decision(made: Assignment) -> Iterator[Fault]:
         yield from (Fault(about, words) for words in replay(made=made).differences)
 
 
-def _of_rotations(credits: Counter[int], served: Counter[tuple[int | None, int | None]]) -> Iterator[Fault]:
+def _of_rotations(sums: Sums) -> Iterator[Fault]:
     for member in Membership.objects.select_related("ae__user", "pool").order_by("pk"):
         about = f"{member.ae.name} in {member.pool.name}"
-        if member.credit != credits[member.pk]:
-            yield Fault(about, f"has a credit of {member.credit}, the decisions add up to {credits[member.pk]}")
-        if member.served != (turns := served[member.pool_id, member.ae_id]):
+        if member.credit != (credit := sums.credits[member.pk]):
+            yield Fault(about, f"has a credit of {member.credit}, the decisions add up to {credit}")
+        if member.served != (turns := sums.served[member.pool_id, member.ae_id]):
             yield Fault(about, f"was served {member.served} turns, the decisions add up to {turns}")

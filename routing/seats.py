@@ -76,6 +76,22 @@ class Table:
         return replace(self, seats=seats)
 
 
+@dataclass(slots=True)
+class Sums:
+    """What decisions add up to: whoever adds all of a pool's, one after the other, has its rotation."""
+
+    credits: Counter[int] = field(default_factory=Counter)  # by membership, billionths of a turn
+    served: Counter[tuple[int | None, int | None]] = field(default_factory=Counter)  # turns, by pool and AE
+
+    def add(self, made: Assignment) -> None:
+        """Add what a decision changed in the rotation, if that was not undone."""
+        turn = decision.turn_of(made.decision)
+        if turn and not made.refunded:
+            self.served[made.pool_id, made.ae_id] += 1
+            for member, change in turn.changes.items():
+                self.credits[member] += change
+
+
 def table(*, pool: Pool, at: datetime) -> Table:
     """Return the pool's members as they stand; four queries, one more where somebody has a daily or weekly cap."""
     members = list(pool.memberships.select_related("ae__user").order_by("pk"))

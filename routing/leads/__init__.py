@@ -9,6 +9,7 @@ from routing.leads.assigning import drain, drain_later, preview
 from routing.leads.deadlines import DeadlineError, set_at_breach, set_sla
 from routing.leads.entering import HasLead, NoRules, enter, market
 from routing.leads.handing import come_back, hand_over
+from routing.leads.levelling import Levelled, level
 from routing.leads.moves import MOVES, IllegalMove, LeadError, Move, allowed, refusal
 from routing.leads.opening import Considered, consider, open_all, open_crossed
 from routing.leads.overdue import beat, breaches, keep_deadlines, reset_deadlines
@@ -41,6 +42,7 @@ __all__ = [
     "HasLead",
     "IllegalMove",
     "LeadError",
+    "Levelled",
     "Move",
     "NoRules",
     "NotAvailable",
@@ -60,6 +62,7 @@ __all__ = [
     "enter",
     "hand_over",
     "keep_deadlines",
+    "level",
     "listed",
     "lock_pools",
     "look_again",

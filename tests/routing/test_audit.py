@@ -69,6 +69,16 @@ class TestVerify:
         Assignment.objects.filter(pk=made.pk).update(ae=other)
         assert "the record leads to AE" in fault().words
 
+    def test_finds_nothing_any_more_when_it_was_levelled(self) -> None:
+        before = list(Membership.objects.order_by("pk").values("credit", "served", "last_served_at"))
+        Membership.objects.filter(ae__user__first_name="Ben").update(credit=3 * 10**9, served=99)
+        out = StringIO()
+        call_command("level_turns", stdout=out)
+        assert out.getvalue().startswith("Ben in West: credit +3.00 to ")
+        assert out.getvalue().endswith("East: adds up\n")
+        assert list(Membership.objects.order_by("pk").values("credit", "served", "last_served_at")) == before
+        assert audit.verify() is None
+
     def test_is_asked_by_the_command(self) -> None:
         out = StringIO()
         call_command("verify", routing=True, stdout=out)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
+from threading import Event
 
 import pytest
 from django.db import connection
 
-from routing import decision, leads
+from routing import audit, decision, leads
 from routing.models import Assignment, Lead, LeadMove, Membership, State
 from scoring import language, tiles
 from scoring.models import Crossed
@@ -20,7 +21,7 @@ from tests.routing.world import NOW, later
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKERS = 8
-LEADS = 208
+LEADS = 200
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +59,13 @@ class TestEightWorkers:
     def test_share_equal_weights_exactly_at_every_prefix(self) -> None:
         west = world.pool()
         people = [world.ae(name, into=west).pk for name in ("ann", "ben", "cleo", "dan", "eve")]
-        many_hints(LEADS)
+        many_hints(72)
         at_once(lambda _: leads.open_all(at=NOW, limit=LEADS))
         served: Counter[int] = Counter(dict.fromkeys(people, 0))
         for assignment in in_order():
             served[assignment.ae_id or 0] += 1
             assert max(served.values()) - min(served.values()) <= 1
-        assert sum(served.values()) == LEADS
+        assert sum(served.values()) == 72
         assert dict(Membership.objects.values_list("ae", "served")) == served
 
     def test_keep_the_weights_within_the_bound_at_every_prefix(self) -> None:
@@ -171,6 +172,41 @@ class TestEightWorkers:
         assert (refused["accept"], LeadMove.objects.filter(verb="accept").count()) == (WORKERS - 1, 1)
 
 
+class TestRefundsMeanwhile:
+    def test_whoever_is_ahead_net_of_refunds_waits_at_every_prefix(self) -> None:
+        """Six open, and two throw a fifth out as no leads: each move is written under the pool's lock, so in order."""
+        west = world.pool()
+        people = [world.ae(name, into=west).pk for name in ("ann", "ben", "cleo", "dan", "eve")]
+        many_hints(LEADS)
+        done, over = list[int](), Event()
+
+        def work(number: int) -> None:
+            if number < 2:
+                while throw_a_fifth_out(number) or not over.wait(0.05):
+                    pass
+                throw_a_fifth_out(number)
+                return
+            try:
+                leads.open_all(at=NOW, limit=LEADS)
+            finally:
+                done.append(number)
+                if len(done) == WORKERS - 2:
+                    over.set()
+
+        at_once(work)
+        net, thrown_out = Counter(dict.fromkeys(people, 0)), 0
+        for move in LeadMove.objects.filter(verb__in=["assign", "disqualify"]).order_by("id"):
+            if move.verb == "assign":
+                assert net[move.ae_id or 0] == min(net.values()), "who is served is behind nobody"
+            else:
+                thrown_out += 1
+                assert move.note == "Students. The turn is given back: it is not a lead."
+            net[move.ae_id or 0] += 1 if move.verb == "assign" else -1
+        assert (sum(net.values()), thrown_out) == (LEADS * 4 // 5, LEADS // 5)
+        assert dict(Membership.objects.values_list("ae", "served")) == net
+        assert audit.verify() is None
+
+
 class TestEverythingAtOnce:
     def test_neither_deadlocks_nor_loses_a_lead_nor_passes_a_capacity(self) -> None:
         """Workers open, reassign, disqualify, drain and change capacities on two pools; then all adds up."""
@@ -198,6 +234,14 @@ class TestEverythingAtOnce:
                 )
             )
             assert {ae: n for ae, n in pool.memberships.values_list("ae", "served") if n} == net
+
+
+def throw_a_fifth_out(number: int) -> int:
+    """Disqualify those of every fifth lead that somebody has; returns how many there were for this worker of two."""
+    fifth = [n for n in range(LEADS) if n % 5 == 0 and n // 5 % 2 == number]
+    names = [f"account {n}" for n in fifth]
+    those = Lead.objects.filter(state="assigned", account__external_id__in=names).order_by("pk")
+    return sum(bool(leads.disqualify(lead=lead, reason="Students", by=None, at=NOW)) for lead in list(those))
 
 
 def open_some(_: int) -> None:
