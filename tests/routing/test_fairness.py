@@ -21,7 +21,7 @@ from tests.routing.world import NOW, later
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKERS = 8
-LEADS = 200
+LEADS = 500
 
 
 @pytest.fixture(autouse=True)
