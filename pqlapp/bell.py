@@ -43,6 +43,11 @@ def ring(*, shards: Iterable[int]) -> None:
     _ring({str(shard): answer.s(shard) for shard in sorted(shards)})
 
 
+def ring_for_bulk() -> None:
+    """Wake the workers for all that waits, now that what touched it is done. Never waits long."""
+    ring(shards=scoring_tasks.waiting_shards())
+
+
 def ring_soon(*, shards: Iterable[int]) -> None:
     """Have a worker woken for each shard, by a thread: for the doors, whose senders need not wait for it."""
     ringer.note(shards=shards)
@@ -167,3 +172,4 @@ def carry_on(job_id: int) -> None:
     job = Job.objects.filter(pk=job_id).first()
     if job is not None:
         scoring_tasks.carry_on(job=job)
+        ring_for_bulk()

@@ -52,18 +52,18 @@ RETURNING shard
 """
 
 
-def touch_people(c: Cursor, *, users: Collection[int], at: datetime) -> None:
+def touch_people(c: Cursor, *, users: Collection[int], lane: Lane, at: datetime) -> None:
     """Note that the scores of these users may be stale, wherever they are judged; nothing where only accounts are.
 
     Belongs in the transaction that says something of them. Nobody waits for the answer, so there are no shards to ring.
     """
     if users:
-        c.execute(_TOUCH_PEOPLE, {"users": sorted(users), "shards": SHARDS, "at": at})
+        c.execute(_TOUCH_PEOPLE, {"users": sorted(users), "shards": SHARDS, "lane": lane, "at": at})
 
 
 _TOUCH_PEOPLE = """
 INSERT INTO scoring_touched (account_id, shard, lane, cause, at)
-SELECT id, id %% %(shards)s::int, 'live', 'trait', %(at)s::timestamptz FROM scoring_account
+SELECT id, id %% %(shards)s::int, %(lane)s::text, 'trait', %(at)s::timestamptz FROM scoring_account
 WHERE kind <> 'visitor' AND EXISTS (
     SELECT FROM scoring_ruleset r JOIN scoring_ruleversion v ON v.id = r.live_version_id
     WHERE v.document ->> 'level' = 'user')
@@ -148,16 +148,20 @@ def oldest_touch(*, lanes: Iterable[Lane] = (Lane.LIVE,)) -> datetime | None:
     return row[0] if row else None
 
 
-def shards_with_touches() -> list[int]:
-    """Return the shards in which an account waits to be rescored."""
+def shards_with_touches(*, bulk_until: datetime) -> list[int]:
+    """Return the shards in which an account waits to be rescored: in the bulk lane only if since `bulk_until`."""
     with cursor() as c:
-        return [shard for (shard,) in c.execute(_SHARDS, {"shards": SHARDS})]
+        return [shard for (shard,) in c.execute(_SHARDS, {"shards": SHARDS, "bulk_until": bulk_until})]
 
 
-# One index look-up a shard: the log itself may be long.
+# Two index look-ups a shard: the log itself may be long. The first of a lane is its oldest, or nearly so; it is found
+# by the whole index, as in _WAITING.
 _SHARDS = """
 SELECT shard FROM generate_series(0, %(shards)s::int - 1) AS s(shard)
-WHERE EXISTS (SELECT FROM scoring_touched t WHERE t.shard = s.shard)
+WHERE EXISTS (SELECT FROM scoring_touched t WHERE t.shard = s.shard AND t.lane = 'live')
+    OR (SELECT t.at FROM scoring_touched t WHERE t.shard BETWEEN s.shard AND s.shard AND t.lane = 'bulk'
+        ORDER BY t.shard, t.lane, t.id LIMIT 1) <= %(bulk_until)s::timestamptz
+ORDER BY shard
 """
 
 

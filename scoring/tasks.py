@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 
 LONG_STEP = 0.15  # seconds under the fold lock after which a step of compaction was too long
 FIRST_STEP, SMALLEST_STEP = 1_000, 250  # tile ids
+# While a file comes in, its accounts are touched again and again: one look in so long is enough.
+BULK_WAITS = timedelta(seconds=10)
 
 # Kinds of jobs, and who carries them on. Those of the doors, further up, are named in settings.JOB_RUNNERS.
 RUNNERS = {
@@ -38,11 +40,16 @@ def rescore(*, shard: int) -> scores.Rescored:
 
 
 def sweep() -> list[int]:
-    """Touch what silence or a due retry may change; return the shards that have work."""
+    """Touch what silence or a due retry may change; return the shards that have work which is due."""
     now = timezone.now()
     for shard in range(SHARDS):
         scores.sweep(shard=shard, as_of=now.date(), at=now)
-    return handoffs.shards_with_touches()
+    return handoffs.shards_with_touches(bulk_until=now - BULK_WAITS)
+
+
+def waiting_shards() -> list[int]:
+    """Return the shards in which an account waits to be rescored, in whatever lane."""
+    return handoffs.shards_with_touches(bulk_until=timezone.now())
 
 
 def prepare_partitions() -> None:

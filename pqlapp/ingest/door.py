@@ -26,7 +26,7 @@ from pqlapp.ingest import admission, samples, together, visits
 from pqlapp.parser import Refused, Rejected
 from scoring import facts
 from scoring.facts import Envelope, Fact
-from scoring.models import Key, Source
+from scoring.models import Key, Lane, Source
 
 READ_OUT_LIMIT = 24_000_000  # bytes of a body that is too large, before the line is cut
 KEY_LENGTH_LIMIT = 200
@@ -192,11 +192,12 @@ def take(
     """Store the facts among what was read, count all of it, and ring.
 
     For whoever sets a sender up: `said` are the items of `read` as they came, `sent_at` is when the client says that
-    it sent them. `wire` is for facts that come by no view; without `ring` the next tick of the beat finds them.
+    it sent them. `wire` is for facts that come by no view; without `ring` their accounts wait in the bulk lane.
     Returns for each entry of `read`, in its order, "accepted", "duplicate", or why it is rejected.
     """
     skew = None if sent_at is None else received_at - sent_at
-    envelope = Envelope(wire=wire or visits.wire(), library=samples.library(items=said), skew=skew)
+    lane = Lane.LIVE if ring else Lane.BULK
+    envelope = Envelope(wire=wire or visits.wire(), library=samples.library(items=said), skew=skew, lane=lane)
     shards: set[int] = set()
     results = iter(_store(source, [fact for fact in read if isinstance(fact, Fact)], received_at, envelope, shards))
     answer = [entry if isinstance(entry, Rejected) else next(results) for entry in read]

@@ -19,7 +19,7 @@ MOST = 2_000  # facts in a transaction of several requests
 ENOUGH = 100  # facts that are worth a transaction beside another one of their kind
 
 
-_Kind = tuple[int, str, str]  # source, wire, library: what all shares of one transaction have alike
+_Kind = tuple[int, str, str, str]  # source, wire, library, lane: what all shares of one transaction have alike
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +42,7 @@ class _Share:
     @property
     def kind(self) -> _Kind:
         """What all shares of one transaction have alike."""
-        return self.source.pk, self.envelope.wire, self.envelope.library
+        return self.source.pk, self.envelope.wire, self.envelope.library, self.envelope.lane
 
 
 @dataclass(slots=True)

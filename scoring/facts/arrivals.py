@@ -15,7 +15,7 @@ from django.db import transaction
 from psycopg.rows import class_row
 
 from scoring import tiles
-from scoring.models import Glimpse, Rejection, Source
+from scoring.models import Glimpse, Lane, Rejection, Source
 from scoring.models.raw import cursor
 
 FOLDING = 7  # the lock under which arrivals are folded; see tiles.LOCKS
@@ -39,6 +39,7 @@ class Envelope:
     wire: str = ""  # "segment", "native", "import"; empty: facts that came by no door
     library: str = ""  # name and version, as far as the sender told; at most 100 characters
     skew: timedelta | None = None  # how far the client's clock is behind ours; None: it did not tell its time
+    lane: Lane = Lane.LIVE  # in which the accounts concerned wait for their scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def _look_through_and_record(
         arrivals.count(c, source=source, envelope=envelope, duplicate=known, events=events, at=received_at)
 
     shards: set[int] = set()
-    new = {item.position for item in _record(source, items, received_at, shards, count)}
+    new = {item.position for item in _record(source, items, received_at, envelope.lane, shards, count)}
     statuses: list[Status] = ["accepted" if i in new else "duplicate" for i in range(len(facts))]
     for position, status in turned_away.items():
         statuses[position] = status
@@ -225,12 +225,12 @@ def _email(fact: Fact) -> str | None:
 
 
 def _record(
-    source: Source, items: list[_Item], received_at: datetime, shards: set[int], count: "Counter"
+    source: Source, items: list[_Item], received_at: datetime, lane: Lane, shards: set[int], count: "Counter"
 ) -> list[_Item]:
     """Record the items and return those that were new; `shards` collects which shards to ring."""
     if not items:
         return []
-    directory, items = _know_everybody(source, items, received_at, shards)
+    directory, items = _know_everybody(source, items, received_at, lane, shards)
     if not items:
         with cursor() as c:
             count(c, ())
@@ -248,7 +248,7 @@ def _record(
             if not new:
                 count(c, ())
                 return []
-            return _store(c, source, new, directory, known, received_at, shards, count)
+            return _store(c, source, new, directory, known, received_at, lane, shards, count)
 
     return _persevere(store, received_at)
 
@@ -288,7 +288,7 @@ def _crossed(error: Exception) -> bool:
 
 
 def _know_everybody(
-    source: Source, items: list[_Item], received_at: datetime, shards: set[int]
+    source: Source, items: list[_Item], received_at: datetime, lane: Lane, shards: set[int]
 ) -> tuple[Directory, list[_Item]]:
     """Make sure that all people and groups of the items are known; drop items that turn out to be stored already.
 
@@ -307,12 +307,12 @@ def _know_everybody(
         calls = _calls(items)
         news = [call for call in calls if identity.is_news(call, directory)]
         if news:
-            shards |= _persevere(lambda: _link(news, received_at), received_at)
+            shards |= _persevere(lambda: _link(news, received_at, lane), received_at)
             directory.groups = identity.groups(c, calls)
     return directory, items
 
 
-def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
+def _link(news: Sequence[Call], received_at: datetime, lane: Lane) -> set[int]:
     with transaction.atomic(durable=True), cursor() as c:
         tiles.hold_fold_lock(c)
         linked = identity.link(c, news, at=received_at)
@@ -320,7 +320,7 @@ def _link(news: Sequence[Call], received_at: datetime) -> set[int]:
         accounts |= outcomes.follow(c, linked.users)
         if linked.split:
             tiles.refold_later(identities=linked.split, why="ids that too many people share", at=received_at)
-        return handoffs.touch(accounts=accounts, cause="identity", lane=Lane.LIVE, at=received_at)
+        return handoffs.touch(accounts=accounts, cause="identity", lane=lane, at=received_at)
 
 
 _STORED = """
@@ -394,6 +394,7 @@ def _store(
     directory: Directory,
     known: _Known,
     received_at: datetime,
+    lane: Lane,
     shards: set[int],
     count: "Counter",
 ) -> list[_Item]:
@@ -409,9 +410,9 @@ def _store(
     active = {place.account_id for place in used} | deserted
     told = {row.place.account_id for row in rows} - active
     count(c, rows)
-    handoffs.touch_people(c, users=_spoken_of(new, rows), at=received_at)
-    shards |= handoffs.touch(accounts=active, cause="event", lane=Lane.LIVE, at=received_at)
-    shards |= handoffs.touch(accounts=told, cause="trait", lane=Lane.LIVE, at=received_at)
+    handoffs.touch_people(c, users=_spoken_of(new, rows), lane=lane, at=received_at)
+    shards |= handoffs.touch(accounts=active, cause="event", lane=lane, at=received_at)
+    shards |= handoffs.touch(accounts=told, cause="trait", lane=lane, at=received_at)
     return list(new)
 
 

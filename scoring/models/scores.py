@@ -104,7 +104,7 @@ class ScoreChange(models.Model):
 
 
 class Lane(models.TextChoices):
-    """Which work goes first: what just happened, or what a publish set in motion."""
+    """Which work goes first: what just happened, or what a publish or a file set in motion."""
 
     LIVE = "live", "live"
     BULK = "bulk", "bulk"

@@ -117,6 +117,20 @@ class TestOldestTouch:
         assert handoffs.oldest_touch(lanes=[Lane.BULK]) == handoffs.oldest_touch(lanes=Lane) == NOW
 
 
+class TestShardsWithTouches:
+    def test_let_bulk_work_wait_and_live_work_not(self) -> None:
+        old, new, live, both = accounts_of(1, 1) + accounts_of(2, 1) + accounts_of(3, 1) + accounts_of(4, 1)
+        touch(live, minutes=5)
+        touch(old, both, lane=Lane.BULK, minutes=1)
+        touch(old, new, lane=Lane.BULK, minutes=2)
+        touch(both, minutes=5)
+
+        def shards(minutes: int) -> list[int]:
+            return handoffs.shards_with_touches(bulk_until=NOW + timedelta(minutes=minutes))
+
+        assert [shards(minutes) for minutes in range(3)] == [[3, 4], [1, 3, 4], [1, 2, 3, 4]]
+
+
 @pytest.fixture
 def hint() -> Crossed:
     """A hint that is no row yet."""

@@ -106,7 +106,7 @@ class Import:
             return _Batch(self._next - 1, batch, read, received_at) if batch else None
 
     def _store(self, batch: _Batch, on_progress: Progress) -> None:
-        # Scored every two seconds, not after each batch: the same accounts come again in the next one.
+        # Scored now and then, not after each batch: the same accounts come again in the next one.
         results = door.take_items(
             source=self.source, read=batch.read, received_at=batch.received_at, wire="import", ring=False
         )

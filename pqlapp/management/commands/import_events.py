@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
+from pqlapp import bell
 from pqlapp.ingest import door
 from pqlapp.ingest.history import files, formats, tables
 from pqlapp.ingest.history.files import File, NoFiles, Part, StandardInput
@@ -37,6 +38,7 @@ class Command(BaseCommand):
         "Running it again changes nothing, so after an interruption just run it again: it goes on where it was. "
         "docs/importing.md has an example for each format."
     )
+    requires_system_checks: list[str] = []  # they load all pages, which took as long as to import 20,000 events
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add FILE, --source and how to read."""
@@ -79,6 +81,7 @@ class Command(BaseCommand):
                 if rebase:
                     how = How(how.format, how.mapped, self._days(sender, parts, how))
                 self._import(sender, parts, how, outcome, again=options["again"], rejects=options["rejects"])
+                bell.ring_for_bulk()
         except KeyboardInterrupt as error:
             raise CommandError("stopped; run the same command again to go on") from error
         except files.UNREADABLE as error:
