@@ -1,6 +1,7 @@
 """What every test stands on: one PostgreSQL and one Redis for the session, shared by all of xdist's workers."""
 
 import os
+import random
 import shutil
 import tempfile
 import warnings
@@ -28,6 +29,11 @@ NODE = shutil.which("node") and (NODE_MODULES / ".package-lock.json").exists()  
 hypothesis_settings.register_profile("dev", deadline=None, max_examples=few(40))
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("dev"), derandomize=True, print_blob=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a seed say the order of tests: none may need what another one left."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the files, and the tests of each, in any order")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,7 +91,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark what needs PostgreSQL, Chromium or the libraries of npm; skip by its name what lacks the latter two.
 
     Marked before others choose by marks; sorted after others have: what one worker must do alone comes first, or the
@@ -93,7 +99,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """
     _mark_needs(items)
     yield
+    if (seed := config.option.shuffle) is not None:
+        _shuffle(items, random.Random(seed))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def _shuffle(items: list[pytest.Item], chance: random.Random) -> None:
+    """Mix the files, and the tests within each: what a file shares is made once even so."""
+    chance.shuffle(items)
+    turn = {path: chance.random() for path in dict.fromkeys(item.path for item in items)}
+    items.sort(key=lambda item: turn[item.path])
 
 
 def _mark_needs(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import time_machine
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import TestCase
@@ -30,6 +31,9 @@ class World(TestCase):
         Identity.objects.create(value="kiosk", user=ProductUser.objects.all()[0], refused_at=NOW, refused_why="made up")
 
     def setUp(self) -> None:
+        clock = time_machine.travel(NOW, tick=False)
+        clock.start()
+        self.addCleanup(clock.stop)
         self.client.force_login(self.team.admin)
 
     def page(self, name: str, *args: object) -> str:

@@ -10,6 +10,7 @@ from django.urls import resolve
 from pqlapp.ingest import admission
 from pqlapp.ingest.admission import Gate
 from pqlapp.parser import Refused
+from tests.serving import PATIENCE
 
 
 class TestGate:
@@ -21,7 +22,8 @@ class TestGate:
             with gate.passed():
                 pass
 
-    def test_a_call_that_waits_gets_the_place_that_becomes_free(self) -> None:
+    def test_a_call_that_waits_gets_the_place_that_becomes_free(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(admission, "PATIENCE", PATIENCE)
         gate, entered = Gate(inside=1, waiting=1), threading.Event()
 
         def enter() -> None:

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from pqlapp import beat
 from pqlapp.celery import app
-from pqlapp.processes import free_port
 
 
 @pytest.fixture
@@ -21,10 +20,10 @@ def scheduler(tmp_path: Path) -> Iterator[beat.Scheduler]:
     made.close()
 
 
-def producer(address: str) -> Any:
-    """What publishes to the Redis of this address, when it must."""
+def producer(address: str, *, within: float) -> Any:
+    """What publishes to the Redis of this address, when it must; so many seconds it tries to reach it."""
     elsewhere = Celery("elsewhere", broker=address)
-    elsewhere.conf.update(broker_connection_timeout=1, task_publish_retry=False)
+    elsewhere.conf.update(broker_connection_timeout=within, task_publish_retry=False)
     return elsewhere.amqp.Producer(elsewhere.connection_for_write(), auto_declare=False)
 
 
@@ -36,8 +35,9 @@ def test_tells_trouble_once_and_that_it_is_over_once(
     scheduler: beat.Scheduler, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     entry = scheduler.schedule["tick"]
-    nowhere = producer(f"redis://127.0.0.1:{free_port()}/0")
-    there = producer(f"{settings.REDIS_URL.rpartition(chr(47))[0]}/15")  # a database that no other test looks at
+    nowhere = producer("redis://127.0.0.1:1/0", within=1)  # where nothing may come to listen meanwhile
+    # A database that no other test looks at.
+    there = producer(f"{settings.REDIS_URL.rpartition(chr(47))[0]}/15", within=60)
     monkeypatch.setattr(beat, "log", beat.structlog.get_logger("beat"))  # one that no test before has used
     with capture_logs() as lines:
         for _ in range(3):

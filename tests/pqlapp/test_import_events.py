@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from pqlapp import bell, parser
 from pqlapp.ingest import door
@@ -156,12 +156,13 @@ class TestImportEvents:
 
     @pytest.fixture
     def run(self, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-        """Return a runner over the given lines; it returns what was printed, line by line."""
+        """Return a runner over the given lines, at NOW; it returns what was printed, line by line."""
 
         def run(*texts: bytes, pack=lambda data: data, **options: Any) -> list[str]:
             path = tmp_path / "calls.jsonl"
             path.write_bytes(pack(b"\n".join(texts)))
-            call_command("import_events", str(path), source="hedgebox", **options)
+            with time_machine.travel(NOW, tick=False):
+                call_command("import_events", str(path), source="hedgebox", **options)
             return capsys.readouterr().out.splitlines()
 
         return run
@@ -207,7 +208,7 @@ class TestImportEvents:
     def test_rebase_makes_the_newest_call_yesterday_and_keeps_that_offset(self, run):
         texts = [line(1), line(2, timestamp="2026-04-01T08:30:00Z")]
         run(*texts, rebase=True)
-        yesterday = timezone.now().date() - timedelta(days=1)
+        yesterday = NOW.date() - timedelta(days=1)
         first, second = Event.objects.order_by("at").values_list("at", flat=True)
         assert (second.date(), second.hour) == (yesterday, 12)
         assert second - first == timedelta(days=30, hours=3, minutes=30)
@@ -226,7 +227,7 @@ class TestImportEvents:
         identify = {"type": "identify", "traits": {"created_at": "2026-04-30T12:00:00Z"}}
         run(line(1), line(2, **identify), rebase=True)
         change = TraitChange.objects.get(key="created_at")
-        assert change.day == timezone.now().date() - timedelta(days=2)
+        assert change.day == NOW.date() - timedelta(days=2)
 
     @pytest.mark.parametrize("rebase", [True, False])
     def test_reads_standard_input(self, monkeypatch, capsys, rebase):

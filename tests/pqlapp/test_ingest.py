@@ -260,7 +260,7 @@ class TestAnswers:
 
         def end(pid: int) -> None:
             with db.connection.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+                cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
             db.connection.close()
 
         backend = db.connection.connection.info.backend_pid

@@ -1,7 +1,7 @@
 """Calls with a key that opens nothing cost the database next to nothing, and are counted all the same."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -119,10 +119,16 @@ class TestTimer:
     ) -> None:
         monkeypatch.setattr(strangers, "PAUSE", 0.05)
         monkeypatch.setattr(strangers.db.connections, "close_all", lambda: None)
+        start: Callable[[threading.Timer], None] = threading.Timer.start
+        waiting: list[threading.Timer] = []
+        monkeypatch.setattr(threading.Timer, "start", lambda timer: waiting.append(timer))
+        monkeypatch.setattr(threading.Timer, "is_alive", lambda timer: timer in waiting)
         counted = Strangers(write=book.write, clock=clock)
         for _ in range(3):
-            book.news.clear()
             counted.note(wire="segment", reason=reason(), at=AT)
+        book.news.clear()
+        (timer,) = waiting
+        start(timer)  # not before all three came, however busy the machine is
         assert book.news.wait(PATIENCE)
         assert [reasons["unknown_key"][0] for _, reasons in book.written] == [1, 2]
 

@@ -185,13 +185,13 @@ class TestRules:
 class TestPreview:
     def test_tells_the_decision_and_changes_nothing(self) -> None:
         team = world.team()
-        before = list(Membership.objects.values())
+        before = list(Membership.objects.order_by("pk").values())
         told = leads.preview(account_id=world.account("acme").pk, rule_set=world.rule_set(), tier="hot", at=NOW)
         assert (told["chosen"], told["why"]) == (
             team.ben.pk,
             "Ben was chosen by turn among 1 of 2 in West: the only one eligible.",
         )
-        assert list(Membership.objects.values()) == before
+        assert list(Membership.objects.order_by("pk").values()) == before
         assert not Lead.objects.exists()
 
     def test_says_when_nobody_could_take_it_and_until_when(self) -> None:
