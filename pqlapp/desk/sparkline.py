@@ -48,6 +48,12 @@ class Sparkline:
         return [_bar(i, count, most, STEPS[self.unit], GAPS[self.unit]) for i, count in enumerate(self.counts)]
 
     @cached_property
+    def rectangles(self) -> str:
+        """The bars as an SVG's rectangles, of numbers alone. A template takes five times as long for a page of them."""
+        last = len(self.bars) - 1
+        return "".join(_rectangle(bar, is_last=i == last) for i, bar in enumerate(self.bars))
+
+    @cached_property
     def trend(self) -> str:
         """How the newer half compares with the older: rising, falling, steady, new or quiet."""
         half = len(self.counts) // 2
@@ -70,6 +76,11 @@ class Sparkline:
             return f"quiet, no events in {len(self.counts)} {self.unit}"
         events = "event" if self.total == 1 else "events"
         return f"{self.trend}, {self.total:,} {events} in {len(self.counts)} {self.unit}"
+
+
+def _rectangle(bar: Bar, *, is_last: bool) -> str:
+    kind = ' class="none"' if bar.is_empty else ' class="today"' if is_last else ""
+    return f'<rect x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"{kind}></rect>'
 
 
 def _bar(i: int, count: int, most: int, step: float, gap: float) -> Bar:

@@ -31,6 +31,8 @@ PAGE = 50
 MERGED_SHOWN = 20  # of the accounts that were merged into one
 YEAR = 365 * 86400
 BREACHES_SHOWN = timedelta(days=7)
+# What a line of the queue does not show, and is long. The opening ledger is shown of a closed lead.
+UNREAD = ("reasons", "why", "kept", "close_reason")
 UNASSIGNED, EVERYONE = "unassigned", "all"
 TAB_WORDS = {
     queue.Tab.NEW: "To do",
@@ -85,7 +87,8 @@ def queue_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     counts = queue.counts(among=among)
     page = max(1, _whole(request.GET.get("page"), 1))
     listed = _waiting(among) if whose == UNASSIGNED else queue.in_tab(among=among, tab=tab)
-    found = queue.rows(among=listed, at=now, limit=PAGE + 1, offset=(page - 1) * PAGE)
+    unread = UNREAD if tab == queue.Tab.CLOSED else (*UNREAD, "opening")
+    found = queue.rows(among=listed.defer(*unread), at=now, limit=PAGE + 1, offset=(page - 1) * PAGE)
     return show(
         request,
         viewer,

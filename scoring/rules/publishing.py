@@ -281,8 +281,8 @@ def _touch_all(*, job: Job, version: RuleVersion, tell: Tell) -> int:
 
 def worked_in_since() -> datetime | None:
     """Return when the oldest publication went live that has not yet touched everybody; None if there is none."""
-    live = set(RuleSet.objects.values_list("live_version", flat=True))
-    left = jobs.undone(kinds=[PUBLISH]).filter(cursor__has_key="live_at")
+    left = list(jobs.undone(kinds=[PUBLISH]).filter(cursor__has_key="live_at"))
+    live = set(RuleSet.objects.values_list("live_version", flat=True)) if left else set()
     # One that ended early is of no matter once another version went live: that touches everybody.
     open_ones = [job for job in left if job.state in jobs.OPEN or job.arguments["version"] in live]
     moments = (datetime.fromisoformat(job.cursor["live_at"]) for job in open_ones)
