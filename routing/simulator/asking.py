@@ -15,6 +15,7 @@ from scoring.models import Backtest, Job
 KIND = "simulate"
 MOST_DAYS = 400
 MOST_LEADS = 50_000
+EARLIEST, LATEST = date(2000, 1, 1), date(2200, 1, 1)  # far enough from where dates and zones end
 BY_AE = ("weights", "capacities", "hours")
 
 
@@ -68,6 +69,8 @@ def start(*, scenario: Scenario, by: AbstractBaseUser | None, at: datetime) -> J
 def _check(scenario: Scenario) -> None:
     if not timedelta(0) < scenario.until - scenario.since <= timedelta(days=MOST_DAYS):
         raise SimulationError(f"Simulate from 1 to {MOST_DAYS} days; the end is the first day after.")
+    if scenario.since < EARLIEST or scenario.until > LATEST:
+        raise SimulationError(f"Simulate days of the years {EARLIEST.year} to {LATEST.year - 1}.")
     if scenario.made_up is not None and not 1 <= scenario.made_up <= MOST_LEADS:
         raise SimulationError(f"Make up from 1 to {MOST_LEADS:,} leads.")
     if scenario.made_up is not None and scenario.backtest is not None:

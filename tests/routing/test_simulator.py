@@ -179,6 +179,8 @@ class TestSimulate:
         ("change", "words"),
         [
             ({"until": date(2026, 3, 2)}, "the end is the first day after"),
+            ({"since": date(1, 1, 1), "until": date(1, 2, 1)}, "years 2000 to 2199"),
+            ({"since": date(9999, 12, 1), "until": date(9999, 12, 31)}, "years 2000 to 2199"),
             ({"made_up": 0}, "Make up from 1"),
             ({"backtest": 7}, "no backtest 7"),
             ({"without": (99,)}, "no AE 99"),
