@@ -14,7 +14,11 @@ LONGEST_NOTE = 200
 
 
 class AttendanceError(ValueError):
-    """Hours or an absence that cannot be; the text says what to do."""
+    """Hours or an absence that cannot be; the text says what to do, `field` which argument it is about, if one."""
+
+    def __init__(self, text: str, *, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 def set_hours(*, ae: AE, week: str, time_zone: str, calendar: str, at: datetime) -> AE:
@@ -57,7 +61,8 @@ def add_absence(
     start = _midnight(ae, first)
     end = None if last is None else _midnight(ae, last + timedelta(days=1))
     if end is not None and end <= at:
-        raise AttendanceError("That absence is over: note one that is still to come, or goes on today.")
+        text = "That absence is over: note one that is still to come, or goes on today."
+        raise AttendanceError(text, field="last")
     with transaction.atomic():
         AE.objects.select_for_update().get(pk=ae.pk)  # two at once would not see that they overlap
         _check_alone(ae, start, end)
@@ -120,22 +125,26 @@ def drop_holiday(*, holiday: Holiday, at: datetime) -> None:
 
 def _check(ae: AE, first: date, last: date | None, open_leads: str, stand_in: AE | None) -> None:
     if last is not None and last < first:
-        raise AttendanceError("An absence ends on its first day or later.")
+        raise AttendanceError("An absence ends on its first day or later.", field="last")
     if open_leads not in AfterAbsence.values:
         raise AttendanceError(f"{open_leads!r} is not a choice: choose one of {', '.join(AfterAbsence.values)}.")
     if open_leads != AfterAbsence.STAND_IN:
         return
     if stand_in is None:
-        raise AttendanceError("Name who stands in, or let the leads stay or go back to the pool.")
+        text = "Name who stands in, or let the leads stay or go back to the pool."
+        raise AttendanceError(text, field="stand_in")
     if stand_in.pk == ae.pk or not stand_in.is_active:
-        raise AttendanceError(f"{stand_in.name} cannot stand in for {ae.name}: name another AE who works leads.")
+        text = f"{stand_in.name} cannot stand in for {ae.name}: name another AE who works leads."
+        raise AttendanceError(text, field="stand_in")
 
 
 def _check_alone(ae: AE, start: datetime, end: datetime | None) -> None:
     others = Absence.objects.filter(Q(ends_at=None) | Q(ends_at__gt=start), ae=ae)
     other = (others.filter(starts_at__lt=end) if end else others).first()
     if other:
-        raise AttendanceError(f"{ae.name} has an absence from {other.starts_at:%-d %B %Y} already: end that one first.")
+        began = other.starts_at.astimezone(ZoneInfo(ae.time_zone))
+        text = f"{ae.name} has an absence from {began:%-d %B %Y} already: end that one first."
+        raise AttendanceError(text, field="first")
 
 
 def _midnight(ae: AE, day: date) -> datetime:

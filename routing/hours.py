@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = timedelta(days=1)
+FORTNIGHT = timedelta(days=14)
 MINUTES = 24 * 60
 LOOK_AHEAD = timedelta(days=3 * 366)  # nobody plans further: then the answer is None
 
@@ -72,6 +73,31 @@ class Hours:
     def next_working(self, at: datetime) -> datetime | None:
         """Return the first worked moment from then on; None if there is none within three years."""
         return next((begin for begin, _ in self._worked(at)), None)
+
+    def working_until(self, at: datetime) -> datetime | None:
+        """Return when the stretch worked at a moment ends; None if it is not worked, or goes on for a fortnight."""
+        stop = at + FORTNIGHT
+        end = at
+        for begin, finish in self._worked(at, until=stop):
+            if begin > end:
+                break
+            end = finish
+        return end if at < end < stop else None
+
+    def worked_on(self, day: date) -> Sequence[tuple[datetime, datetime]]:
+        """Return the stretches worked on a day of the person's own calendar, in UTC and in order."""
+        zone = _zone(self.zone)
+        begin, end = (datetime.combine(each, time(), zone) for each in (day, day + DAY))
+        worked: list[tuple[datetime, datetime]] = []
+        for start, stop in self._worked(begin, until=end):
+            # The clock may have been set in between: that parts no stretch.
+            touches = bool(worked) and worked[-1][1] == start
+            worked[-1:] = [(worked[-1][0], stop)] if touches else [*worked[-1:], (start, stop)]
+        return worked
+
+    def works_weekday(self, day: date) -> bool:
+        """Return whether the week has hours on that day, be it a holiday or not, and whoever is away."""
+        return bool(self._by_weekday[day.weekday()])
 
     def add_business_time(self, start: datetime, seconds: float) -> datetime | None:
         """Return the earliest moment by which so many seconds were worked since the start.

@@ -43,6 +43,7 @@ FLOORS: list[tuple[str, ...]] = [
     (
         "routing.leads",
         "routing.queue",
+        "routing.rota",
         "routing.forecast",
         "routing.simulator",
         "routing.audit",

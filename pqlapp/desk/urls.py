@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from pqlapp.desk import backtests, imports, publishing, rules, sources, standing, views
+from pqlapp.desk import attending, backtests, imports, publishing, rules, sources, standing, views
 
 urlpatterns = [
     path("", views.queue_page, name="queue"),
@@ -13,6 +13,12 @@ urlpatterns = [
     path("accounts/<int:pk>/ledger.csv", standing.ledger_file, name="ledger-file"),
     path("accounts/<int:pk>/history.csv", standing.history_file, name="history-file"),
     path("team/", views.team_page, name="team"),
+    path("roster/", attending.roster_page, name="roster"),
+    path("time/", attending.my_time, name="my-time"),
+    path("time/<int:pk>/", attending.time_page, name="time"),
+    path("time/<int:pk>/hours/", attending.set_hours, name="set-hours"),
+    path("time/<int:pk>/absences/", attending.add_absence, name="add-absence"),
+    path("time/<int:pk>/absences/<int:absence>/end/", attending.end_absence, name="end-absence"),
     path("sources/<slug:slug>/import/", imports.page, name="import"),
     path("sources/<slug:slug>/import/<int:pk>/stop/", imports.stop, name="stop-import"),
     path("sources/<slug:slug>/import/<int:pk>/rejects/", imports.rejects, name="import-rejects"),

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from pqlapp import bell
-from pqlapp.desk import decisions, forms, reads, standing
+from pqlapp.desk import decisions, forms, qualifying, reads, standing
 from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
 from pqlapp.desk.ledger import Ledger, laid_out
 from pqlapp.desk.sparkline import Sparkline
@@ -429,10 +429,20 @@ def account_page(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResponse:
             "into_is_open": into and _is_open_to(viewer, into),
             "merged": account.merged.order_by("-merged_at", "-pk")[:MERGED_SHOWN],
             "outcomes": account.outcomes.order_by("-at"),
+            "preview": _if_it_qualified(request, viewer, chosen, now),
             **(_of_the_account(document, pk, now) if document else {}),
             **(standing.ahead(document, chosen, now) if document else {}),
         },
     )
+
+
+def _if_it_qualified(
+    request: HttpRequest, viewer: Viewer, chosen: Score | None, now: datetime
+) -> qualifying.Preview | None:
+    """Who would get the account: for managers alone, for it tells how full everybody is."""
+    if chosen is None or not viewer.is_manager:
+        return None
+    return qualifying.preview(score=chosen, tier=request.GET.get("tier"), at=now)
 
 
 def _is_open_to(viewer: Viewer, account: Account) -> bool:

@@ -117,6 +117,12 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "ledger-file": {"GET": LOGGED_IN},
     "history-file": {"GET": LOGGED_IN},
     "team": {"GET": MANAGERS},
+    "roster": {"GET": MANAGERS},
+    "my-time": {"GET": LOGGED_IN},
+    "time": {"GET": LOGGED_IN},
+    "set-hours": {"POST": LOGGED_IN},
+    "add-absence": {"POST": LOGGED_IN},
+    "end-absence": {"POST": LOGGED_IN},
     "sources": {"GET": ADMIN},
     "new-source": {"POST": ADMIN},
     "source": {"GET": ADMIN},
@@ -178,10 +184,11 @@ def address(name: str, arguments: set[str], world: World) -> str:
         return "/api/v1/no-such-thing"
     ids = {"lead": world.lead.pk, "act": world.lead.pk, "rule-version": world.version.pk, "pool": world.lead.pool_id}
     ids |= {"account": world.acme.pk, "ae": world.lead.ae_id}
+    ids |= dict.fromkeys(("time", "set-hours", "add-absence", "end-absence"), world.lead.ae_id)
     noun = name.removeprefix("api:").removesuffix(f"-{name.rpartition('-')[2]}")
     slug = "app" if name in SOURCE_PAGES else "new-business"
-    known = {"pk": ids.get(noun, 1), "slug": slug, "verb": "accept", "kind": "track"}
-    known |= {"key": "phc_test", "form": "config", "number": world.version.number}
+    known = {"pk": ids.get(name, ids.get(noun, 1)), "slug": slug, "verb": "accept", "kind": "track"}
+    known |= {"absence": 1, "key": "phc_test", "form": "config", "number": world.version.number}
     return reverse(name, kwargs={argument: known[argument] for argument in arguments})
 
 
