@@ -109,7 +109,7 @@ class TestIfItQualifiedNow(Desk):
         assert "If it qualified now In tier hot warm No routing rule matches" in shown
         assert "it goes to the pool West ." in shown
         assert "Ann 1 of 1 open: full" in shown
-        assert "Ben chosen" in shown
+        assert "Ben next All open: in the rotation; active;" in shown
         assert "In tier hot warm" in page(self.team.manager, f"{where}?tier=warm")
         assert Lead.objects.count() == 2
 
