@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from pqlapp.desk import attending, backtests, imports, publishing, rules, sources, standing, views
+from pqlapp.desk import attending, backtests, imports, publishing, rules, simulations, sources, standing, views
 
 urlpatterns = [
     path("", views.queue_page, name="queue"),
@@ -44,6 +44,9 @@ urlpatterns = [
     path("backtests/<int:pk>/", backtests.backtest_page, name="backtest"),
     path("backtests/<int:pk>/stop/", backtests.stop_backtest, name="stop-backtest"),
     path("backtests/<int:pk>/accounts/", backtests.backtest_accounts, name="backtest-accounts"),
+    path("simulations/", simulations.simulations_page, name="simulations"),
+    path("simulations/<int:pk>/", simulations.simulation_page, name="simulation"),
+    path("simulations/<int:pk>/stop/", simulations.stop_simulation, name="stop-simulation"),
     path("preferences/", views.prefer, name="prefer"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

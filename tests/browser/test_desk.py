@@ -29,7 +29,15 @@ def pages() -> list[str]:
     leads = ["/", "/?tab=closed", "/?ae=unassigned", f"/leads/{acme.pk}/", f"/accounts/{acme.account_id}/", "/team/"]
     leads += [f"/time/{acme.ae_id}/", "/roster/", "/roster/?weeks=4"]
     rules = ["/rules/", "/rules/new-business/", "/rules/new-business/1/", "/rules/new-business/1/?view=yaml"]
-    return [*leads, "/sources/", "/sources/web/", *rules, "/rules/new-business/1/compare/", "/rules/-/new/"]
+    return [
+        *leads,
+        "/simulations/",
+        "/sources/",
+        "/sources/web/",
+        *rules,
+        "/rules/new-business/1/compare/",
+        "/rules/-/new/",
+    ]
 
 
 def on_row(page: Page, name: str) -> None:

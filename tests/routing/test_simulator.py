@@ -13,7 +13,7 @@ from routing.models import Assignment, Lead, Membership
 from routing.simulator import Scenario, SimulationError
 from routing.simulator.playing import Arrival, Habits, Played, SimulatedSeat, Summary, play, summarize
 from scoring import jobs
-from scoring.models import Job, ScoreChange
+from scoring.models import Job, ProductUser, ScoreChange
 from tests.routing import world
 from tests.routing.world import NOW, later
 
@@ -98,12 +98,13 @@ class TestPlay:
         assert played(arrivals(40, every=7), ANN, BEN) == played(arrivals(40, every=7), ANN, BEN)
 
 
-def crossed(account: Any, at: datetime, tier: str = "hot") -> None:
+def crossed(account: Any, at: datetime, tier: str = "hot", *, user: ProductUser | None = None) -> None:
     rule_set = world.rule_set()
     assert rule_set.live_version is not None
     ScoreChange.objects.create(
         rule_set=rule_set,
         account=account,
+        user=user,
         version=rule_set.live_version,
         at=at,
         as_of=at.date(),
@@ -146,6 +147,13 @@ class TestSimulate:
         assert simulator.simulate(QUARTER)["crossings"] == 0
         crossed(globex, later(hours=2), "warm")
         assert simulator.simulate(QUARTER)["crossings"] == 1
+
+    def test_users_who_qualify_while_it_is_open_share_the_lead_of_their_account(self) -> None:
+        world.ae("ann", into=world.pool())
+        acme = world.account("acme")
+        for hour in (1, 2):
+            crossed(acme, later(hours=hour), user=ProductUser.objects.create(home=acme, created_at=NOW))
+        assert simulator.simulate(QUARTER)["today"]["leads"] == 1
 
     def test_another_roster_changes_only_the_other_side(self) -> None:
         world.rule_set()
