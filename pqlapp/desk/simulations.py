@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.validators import MaxValueValidator
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -27,6 +28,7 @@ from scoring.models import Backtest, Job, RuleSet
 SHOWN = 40  # runs on the list
 QUARTER = timedelta(days=91)
 CAME, MADE_UP, BACKTEST = "came", "made_up", "backtest"
+LAST = MaxValueValidator(simulator.LATEST - timedelta(days=1))
 STREAMS = ((CAME, "those that came"), (MADE_UP, "made-up ones"), (BACKTEST, "the PQLs of a backtest"))
 NO_LIMIT = "none"
 
@@ -47,7 +49,7 @@ class Ask(forms.Form):
 
     stream = forms.ChoiceField(choices=STREAMS)
     since = forms.DateField(widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
-    last = forms.DateField(widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
+    last = forms.DateField(widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"), validators=[LAST])
     made_up = forms.IntegerField(min_value=1, max_value=simulator.MOST_LEADS, required=False)
     backtest = forms.ModelChoiceField(Backtest.objects.none(), required=False, empty_label="None")
     touch_minutes = forms.FloatField(min_value=0.1, max_value=10_000)

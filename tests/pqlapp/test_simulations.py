@@ -138,6 +138,8 @@ class TestOnTheDesk:
         assert "The most open leads of Ann: a whole number" in answer.content.decode()
         backwards = {"stream": "came", **DAYS, **HABITS, "last": "2026-01-01"}
         assert "Simulate from 1 to 400 days" in client.post("/simulations/", backwards).content.decode()
+        too_far = {"stream": "came", **HABITS, "since": "9999-12-01", "last": "9999-12-31"}
+        assert "less than or equal to 2199-12-31" in client.post("/simulations/", too_far).content.decode()
         assert not Job.objects.filter(kind="simulate").exists()
 
     def test_is_stopped(self, world: World) -> None:
