@@ -58,7 +58,8 @@ NOT_KEPT = ("token", "distinct_id", "$set", "$set_once", "$unset")
 LIFTED = {"session_id": "$session_id", "window_id": "$window_id"}  # v1 takes them out of the properties
 LONGEST_OFFSET = 100 * 365 * 86_400_000  # milliseconds
 COOKIELESS = "$posthog_cookieless"  # stands for every visitor of a page that asks for no cookies
-BATCH = re.compile(rb'\s*+\{(?:\s*+"\w++"\s*+:\s*+(?:"[^"\\]*+"|[\w.+-]++)\s*+,)*+\s*+"batch"\s*+:')
+# Few fields come before "batch". The group is not possessive: before 3.11.5, Python lost its way in one with choices.
+BATCH = re.compile(rb'\s*+\{(?:\s*+"\w++"\s*+:\s*+(?:"[^"\\]*+"|[\w.+-]++)\s*+,){0,20}\s*+"batch"\s*+:')
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
