@@ -22,7 +22,7 @@ from pqlapp.desk.access import EVERYBODY, MANAGERS, Viewer, back, only, show
 from pqlapp.desk.ledger import Ledger, laid_out
 from pqlapp.desk.sparkline import Sparkline
 from routing import leads, queue
-from routing.models import AE, Assignment, Lead, LeadMove, State
+from routing.models import AE, Assignment, Breach, Lead, LeadMove, State
 from scoring import engine, explain, scores
 from scoring.language import Document, signals_of
 from scoring.models import Account, Parked, Score, shard_of
@@ -464,7 +464,7 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         "team",
         {
             "pools": pools,
-            "breaches": leads.breaches(since=now - BREACHES_SHOWN),
+            "breaches": _breaches(since=now - BREACHES_SHOWN),
             "waiting": _rows(waiting, now),
             "waiting_in_all": queue.counts(among=Lead.objects.all())["unassigned"],
             "parked": Parked.objects.select_related("account").order_by("first_failed_at")[:PAGE],
@@ -475,6 +475,13 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
             "here": request.path,
         },
     )
+
+
+def _breaches(*, since: datetime) -> list[tuple[Breach, str]]:
+    """What was not touched in time, each with the name of its account."""
+    found = list(leads.breaches(since=since))
+    names = reads.names_of({breach.lead.account_id for breach in found})
+    return [(breach, names.get(breach.lead.account_id) or breach.lead.account.external_id) for breach in found]
 
 
 # ---- how the desk looks and is driven, kept in cookies

@@ -24,9 +24,7 @@ from scoring.models import RuleSet
 
 How = Assignment.How
 
-RELOOK = timedelta(
-    minutes=15
-)  # after which a lead that no pool takes is looked at again: its account may be known better
+RELOOK = timedelta(minutes=15)  # then a lead that no pool takes is looked at again: its account may be known better
 MOST_AT_ONCE = 200  # leads that one drain gives out at most; the periodic task goes on
 CHUNK = 50
 
