@@ -172,9 +172,12 @@ class Postgres:
 
     def _ensure_database(self) -> None:
         """Make our database; asked at each start, since a kill may fall between initdb and this."""
-        with psycopg.connect(self.url.replace("/pql?", "/postgres?"), autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'pql'").fetchone():
-                connection.execute("CREATE DATABASE pql")
+        try:
+            with psycopg.connect(self.url.replace("/pql?", "/postgres?"), autocommit=True) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'pql'").fetchone():
+                    connection.execute("CREATE DATABASE pql")
+        except psycopg.OperationalError as error:  # it died again meanwhile
+            raise ServerFailed(f"PostgreSQL started, and does not answer: {error}") from error
 
 
 class Redis:

@@ -158,7 +158,7 @@ class Tree:
         self._say("A server has died; it is started again.")
         try:
             self._servers.start()
-        except ServerFailed as error:
+        except (ServerFailed, psutil.Error) as error:  # tried again in the next round
             self._say(f"{error}")
             return
         if not self._servers.urls().items() <= environment.items():

@@ -21,7 +21,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from pqlapp.ingest import door
+from pqlapp.ingest import door, together
 from pqlapp.ingest.history import files, formats, running, tables
 from pqlapp.ingest.history.files import NoFiles
 from pqlapp.ingest.history.formats import UnknownFormat
@@ -498,6 +498,7 @@ class Killed(BaseException):
 def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return what lets the next run store so many batches and then die."""
     monkeypatch.setattr(running, "BATCH", 10)
+    monkeypatch.setattr(together, "ENOUGH", 1)  # or two threads' batches might be stored by one call
     real, left = facts.record, [itertools.repeat(True)]
 
     def record(**arguments: Any) -> Any:

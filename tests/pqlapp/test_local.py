@@ -282,6 +282,27 @@ class TestAfterAKill:
             assert not lives(backend)
             client.close()
 
+    def test_of_postgres_while_it_is_started_the_next_try_mends_it(
+        self, nothing_given: None, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The supervisor tries again after a ServerFailed; anything else would end it."""
+        real = embedded.Postgres._becomes_ready
+        killed: list[int] = []
+
+        def dies_at_once(self: embedded.Postgres, pid: int) -> bool:
+            came = real(self, pid)
+            if not killed:
+                killed.append(pid)
+                psutil.Process(pid).kill()
+                psutil.Process(pid).wait(60)
+            return came
+
+        monkeypatch.setattr(embedded.Postgres, "_becomes_ready", dies_at_once)
+        with pytest.raises(ServerFailed, match="does not answer"), local.use(directory):
+            pass
+        with local.use(directory) as servers:
+            assert _ask(servers.urls(), "SELECT 1") == 1
+
     def test_of_redis_it_rings_again(self, directory: Path, until: Until) -> None:
         with Holder(directory) as holder:
             urls = holder.urls()
