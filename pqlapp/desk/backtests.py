@@ -224,10 +224,10 @@ def backtest_accounts(request: HttpRequest, viewer: Viewer, pk: int) -> HttpResp
     asked = request.GET.get("page", "")
     page = max(1, int(asked)) if asked.isdecimal() and len(asked) < 7 else 1
     found = list(rows[(page - 1) * PAGE : page * PAGE + 1])
-    names = reads.names_of([row.account_id for row in found])
+    names = reads.called(row.account for row in found)
     context = {
         "backtest": one,
-        "rows": [(row, names.get(row.account_id) or row.account.external_id) for row in found[:PAGE]],
+        "rows": [(row, names[row.account_id]) for row in found[:PAGE]],
         "total": rows.count(),
         "words": _in_words(figure, one),
         "page": page,

@@ -108,9 +108,15 @@ def names_of(accounts: Iterable[int]) -> dict[int, str]:
     return {account: value for account, value in newest.values_list("account", "value") if isinstance(value, str)}
 
 
+def called(accounts: Iterable[Account]) -> dict[int, str]:
+    """Return what people call each account: its stated name, else the id by which it is known; one query."""
+    known = {account.pk: account.external_id for account in accounts}
+    return known | {account: name for account, name in names_of(known).items() if name}
+
+
 def name_of(account: Account) -> str:
-    """Return what people call the account: its stated name, else the id by which it is known; one query."""
-    return names_of([account.pk]).get(account.pk) or account.external_id
+    """Return what people call the account; one query."""
+    return called([account])[account.pk]
 
 
 def activity(accounts: Iterable[int], *, as_of: date) -> Callable[[int], Sparkline]:

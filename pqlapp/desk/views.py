@@ -148,11 +148,11 @@ def _whole(text: str | None, default: int) -> int:
 
 def _rows(found: list[queue.Row], now: datetime) -> list[Row]:
     accounts = {row.lead.account_id for row in found}
-    names, activity = reads.names_of(accounts), reads.activity(accounts, as_of=now.date())
+    names, activity = reads.called(row.lead.account for row in found), reads.activity(accounts, as_of=now.date())
     return [
         Row(
             row=row,
-            name=names.get(row.lead.account_id) or row.lead.account.external_id,
+            name=names[row.lead.account_id],
             why=_why(row.lead, row.score, now),
             activity=activity(row.lead.account_id),
         )
@@ -480,8 +480,8 @@ def team_page(request: HttpRequest, viewer: Viewer) -> HttpResponse:
 def _breaches(*, since: datetime) -> list[tuple[Breach, str]]:
     """What was not touched in time, each with the name of its account."""
     found = list(leads.breaches(since=since))
-    names = reads.names_of({breach.lead.account_id for breach in found})
-    return [(breach, names.get(breach.lead.account_id) or breach.lead.account.external_id) for breach in found]
+    names = reads.called(breach.lead.account for breach in found)
+    return [(breach, names[breach.lead.account_id]) for breach in found]
 
 
 # ---- how the desk looks and is driven, kept in cookies
